@@ -1,0 +1,16 @@
+# Faster R-CNN that computes what torchvision's fasterrcnn_resnet50_fpn computes: its anchor
+# rounding, RoIAlign and clamps. For weights converted by mmdet_lite.compat.torchvision; torchvision
+# counts COCO's 90 category ids as classes.
+_base_ = "../_base_/models/faster-rcnn_r50_fpn.py"
+model = dict(
+    rpn_head=dict(
+        anchor_generator=dict(round_base_anchors=True),
+        bbox_coder=dict(clip_shrinking=False),
+        test_selector=dict(min_bbox_size=1e-3),
+        train_selector=dict(max_per_img=2000, min_bbox_size=1e-3),
+    ),
+    roi_head=dict(
+        bbox_roi_extractor=dict(sampling_ratio=2, aligned=False),
+        bbox_head=dict(num_classes=90, bbox_coder=dict(clip_shrinking=False)),
+    ),
+)

@@ -1,0 +1,3 @@
+"""mmdet_lite: object detection and instance segmentation, built from configs."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Other projects' checkpoints and configs, translated before anything is built."""

@@ -1,0 +1,5 @@
+"""Assigners: which ground truth, if any, each prior learns."""
+
+from mmdet_lite.models.assigners.max_iou_assigner import IGNORE, NEGATIVE, MaxIoUAssigner
+
+__all__ = ["IGNORE", "NEGATIVE", "MaxIoUAssigner"]

@@ -1,0 +1,88 @@
+"""Weights that a backbone starts from."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+from torch import Tensor, nn
+
+logger = logging.getLogger("mmdet_lite")
+
+_TORCHVISION = "torchvision://"
+_CLASSIFIER = ("fc.", "head.")  # what a detector has no use for
+
+
+def load_pretrained_backbone(backbone: nn.Module, source: str) -> None:
+    """Load a classification network's weights into a backbone.
+
+    Args:
+        backbone: parameters must have the names of the source, a classifier excepted.
+        source: 'torchvision://NAME' (downloaded once to torch's cache) or the path of a state dict.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ConnectionError: the weights can't be downloaded.
+        ValueError: unknown name, or weights of another architecture.
+    """
+    if source.startswith(_TORCHVISION):
+        state = _from_torchvision(source.removeprefix(_TORCHVISION))
+    else:
+        state = _from_file(Path(source))
+    state = {name: value for name, value in state.items() if not name.startswith(_CLASSIFIER)}
+    own = backbone.state_dict()
+    missing = sorted(name for name in own if name not in state and "num_batches" not in name)
+    shapes = [
+        f"{name}: {tuple(state[name].shape)} in the file, {tuple(own[name].shape)} in the model"
+        for name in own
+        if name in state and state[name].shape != own[name].shape
+    ]
+    unexpected = sorted(name for name in state if name not in own)
+    # A stage that is not built is no mistake; more blocks than a stage has are.
+    stages = {name.split(".")[0] for name in own}
+    surplus = [name for name in unexpected if name.split(".")[0] in stages]
+    if missing or shapes or surplus:
+        raise ValueError(
+            f"backbone weights {source!r} do not fit {type(backbone).__name__}: "
+            f"missing {missing[:5]} ({len(missing)} in all); other shapes: {shapes[:5]} "
+            f"({len(shapes)} in all); surplus {surplus[:5]} ({len(surplus)} in all). "
+            "Is the depth right?"
+        )
+    if unexpected:
+        logger.warning("weights of %s that the backbone has no place for: %s", source, unexpected)
+    backbone.load_state_dict(state, strict=False)
+    logger.info("backbone initialised from %s", source)
+
+
+def _from_torchvision(name: str) -> dict[str, Tensor]:
+    from torchvision.models import get_model_weights
+
+    try:
+        url = get_model_weights(name).IMAGENET1K_V1.url
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"torchvision has no ImageNet weights for {name!r}") from error
+    try:
+        return torch.hub.load_state_dict_from_url(url, map_location="cpu", weights_only=True)
+    except (URLError, OSError) as error:
+        file = Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
+        raise ConnectionError(
+            f"could not download {url} ({error}). Download it elsewhere and put it at {file}, or "
+            "name your copy with --cfg-options model.backbone.pretrained=PATH, or train from "
+            "scratch with model.backbone.pretrained=None (then also frozen_stages=-1 and "
+            "norm_eval=False)"
+        ) from error
+
+
+def _from_file(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"model.backbone.pretrained={str(path)!r}: no such file (looked for {path.absolute()})"
+        )
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    state = state.get("state_dict", state)
+    prefixed = {
+        k.removeprefix("backbone."): v for k, v in state.items() if k.startswith("backbone.")
+    }
+    return prefixed or state

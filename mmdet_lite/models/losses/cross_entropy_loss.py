@@ -1,0 +1,84 @@
+"""Cross entropies. Letters: N samples, K classes, M masks."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmdet_lite.models.losses.reduce import weighted_sum
+from mmdet_lite.registry import MODELS
+
+
+@MODELS.register_module()
+class CrossEntropyLoss(nn.Module):
+    """Softmax cross entropy.
+
+    Args:
+        loss_weight: factor of the result.
+    """
+
+    def __init__(self, loss_weight: float = 1.0):
+        super().__init__()
+        self.loss_weight = loss_weight
+
+    def forward(
+        self, pred: Tensor, target: Tensor, weight: Tensor, avg_factor: Tensor | float
+    ) -> Tensor:
+        """Args: ``pred`` (N, K) logits; ``target`` (N,) int64; ``weight`` (N,). Returns: scalar."""
+        elements = F.cross_entropy(pred.float(), target, reduction="none")
+        return self.loss_weight * weighted_sum(elements, weight, avg_factor)
+
+
+@MODELS.register_module()
+class BinaryCrossEntropyLoss(nn.Module):
+    """Sigmoid cross entropy, each element on its own.
+
+    Args:
+        loss_weight: factor of the result.
+    """
+
+    def __init__(self, loss_weight: float = 1.0):
+        super().__init__()
+        self.loss_weight = loss_weight
+
+    def forward(
+        self, pred: Tensor, target: Tensor, weight: Tensor, avg_factor: Tensor | float
+    ) -> Tensor:
+        """Args: ``pred`` (...) logits; ``target``, ``weight`` (...) in 0..1. Returns: scalar."""
+        elements = F.binary_cross_entropy_with_logits(
+            pred.float(), target.float(), reduction="none"
+        )
+        return self.loss_weight * weighted_sum(elements, weight, avg_factor)
+
+
+@MODELS.register_module()
+class MaskCrossEntropyLoss(nn.Module):
+    """Sigmoid cross entropy of one mask channel, that of the object's class (Mask R-CNN, sec. 3).
+
+    Args:
+        loss_weight: factor of the result.
+    """
+
+    def __init__(self, loss_weight: float = 1.0):
+        super().__init__()
+        self.loss_weight = loss_weight
+
+    def forward(self, pred: Tensor, target: Tensor, labels: Tensor, weight: Tensor) -> Tensor:
+        """Mean over the masks that count.
+
+        Args:
+            pred: (M, K, h, w) logits.
+            target: (M, h, w) in 0..1.
+            labels: (M,) int64 in 0..K-1, the channel of each mask.
+            weight: (M,) 1 for masks that count, 0 for padding.
+
+        Returns:
+            scalar; 0 where no mask counts.
+        """
+        rows = torch.arange(len(pred), device=pred.device)
+        logits = pred[rows, labels].float()  # (M, h, w)
+        elements = F.binary_cross_entropy_with_logits(logits, target.float(), reduction="none")
+        # Divided mask by mask, as sums of all pixels lose digits in float32.
+        per_mask = elements.mean(dim=(1, 2))
+        return self.loss_weight * weighted_sum(per_mask, weight, weight.sum().clamp(min=1))

@@ -1,0 +1,50 @@
+"""How element-wise losses become one scalar, and by what they are divided."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+Normalizer = Literal["rank", "global"]
+
+
+def weighted_sum(elements: Tensor, weight: Tensor, avg_factor: Tensor | float) -> Tensor:
+    """``sum(elements * weight) / avg_factor``; elements of weight 0 never count, not even NaN.
+
+    Args:
+        elements: (...) float.
+        weight: (...) broadcast against ``elements``.
+        avg_factor: scalar.
+    """
+    elements = torch.where(weight != 0, elements, 0)  # 0 * inf would be NaN
+    return (elements * weight).sum() / avg_factor
+
+
+def normalize(avg_factor: Tensor, normalizer: Normalizer) -> Tensor:
+    """The normaliser of a loss: this process's own, or the mean over all processes.
+
+    With 'global' the gradient that DDP averages equals that of one process with the whole batch.
+
+    Args:
+        avg_factor: scalar.
+        normalizer: 'rank' (MMDetection's) or 'global'.
+    """
+    if normalizer == "rank" or not (dist.is_available() and dist.is_initialized()):
+        return avg_factor
+    total = avg_factor.clone()
+    dist.all_reduce(total)
+    return total / dist.get_world_size()
+
+
+def check_normalizer(value: str) -> Normalizer:
+    """Validate a config value.
+
+    Raises:
+        ValueError: it is neither 'rank' nor 'global'.
+    """
+    if value not in ("rank", "global"):
+        raise ValueError(f"normalizer must be 'rank' or 'global', got {value!r}")
+    return value

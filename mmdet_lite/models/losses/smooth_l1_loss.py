@@ -1,0 +1,51 @@
+"""Regression losses on deltas. Letters: N samples."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmdet_lite.models.losses.reduce import weighted_sum
+from mmdet_lite.registry import MODELS
+
+
+@MODELS.register_module()
+class L1Loss(nn.Module):
+    """Absolute difference.
+
+    Args:
+        loss_weight: factor of the result.
+    """
+
+    def __init__(self, loss_weight: float = 1.0):
+        super().__init__()
+        self.loss_weight = loss_weight
+
+    def forward(
+        self, pred: Tensor, target: Tensor, weight: Tensor, avg_factor: Tensor | float
+    ) -> Tensor:
+        """Args: ``pred``, ``target`` (N, 4); ``weight`` (N,). Returns: scalar, summed over 4."""
+        elements = (pred.float() - target).abs()
+        return self.loss_weight * weighted_sum(elements, weight[:, None], avg_factor)
+
+
+@MODELS.register_module()
+class SmoothL1Loss(nn.Module):
+    """Quadratic below ``beta``, absolute difference minus ``beta / 2`` above (Fast R-CNN, eq. 3).
+
+    Args:
+        beta: where the two parts meet.
+        loss_weight: factor of the result.
+    """
+
+    def __init__(self, beta: float = 1.0, loss_weight: float = 1.0):
+        super().__init__()
+        self.beta = beta
+        self.loss_weight = loss_weight
+
+    def forward(
+        self, pred: Tensor, target: Tensor, weight: Tensor, avg_factor: Tensor | float
+    ) -> Tensor:
+        """Args: ``pred``, ``target`` (N, 4); ``weight`` (N,). Returns: scalar, summed over 4."""
+        elements = F.smooth_l1_loss(pred.float(), target, beta=self.beta, reduction="none")
+        return self.loss_weight * weighted_sum(elements, weight[:, None], avg_factor)

@@ -1,0 +1,5 @@
+"""Necks: from backbone maps to the maps that heads look at."""
+
+from mmdet_lite.models.necks.fpn import FPN
+
+__all__ = ["FPN"]

@@ -1,0 +1,188 @@
+"""Anchors of a feature pyramid. Letters: L levels, A anchors over all levels, B images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mmdet_lite.registry import MODELS
+
+_CACHED_SIZES = 16  # about 14 MiB each at 800 x 1344; multi-scale training meets hundreds
+
+
+@dataclass
+class Priors:
+    """The priors of all levels, one after the other; within a level ordered by row, column, anchor.
+
+    Attributes:
+        boxes: (A, 4) float32, input pixels.
+        cells: (A, 2) int64 (row, column) in the level's feature map.
+        strides: (A, 2) int64 (vertical, horizontal) stride of the level.
+        ids: (A,) int64: level, row, column and anchor packed into one number, so that a prior's
+            identity does not change with the padding of the batch.
+        level_sizes: number of priors of each level.
+    """
+
+    boxes: Tensor
+    cells: Tensor
+    strides: Tensor
+    ids: Tensor
+    level_sizes: tuple[int, ...]
+
+    def valid_flags(self, shapes: Tensor, pad_shapes: Tensor, allowed_border: float = -1) -> Tensor:
+        """Which priors an image may use.
+
+        A prior is valid if its cell begins inside the padded image; with ``allowed_border >= 0``
+        its box must also lie inside the image extended by that border.
+
+        Args:
+            shapes: (B, 2) image (height, width).
+            pad_shapes: (B, 2) padded (height, width).
+            allowed_border: pixels; negative switches the test of the box off.
+
+        Returns:
+            (B, A) bool.
+        """
+        valid = (self.cells * self.strides < pad_shapes[:, None]).all(-1)
+        if allowed_border >= 0:
+            limit = (shapes + allowed_border).flip(-1)[:, None]  # (B, 1, 2): x, y
+            inside = (self.boxes[:, :2] >= -allowed_border).all(-1)
+            valid = valid & inside & (self.boxes[:, 2:] < limit).all(-1)
+        return valid
+
+
+@MODELS.register_module()
+class AnchorGenerator:
+    """Boxes of several scales and aspect ratios at every cell of every feature map.
+
+    Anchor (row, column) is centred at (column, row) * stride, without a half-stride offset.
+
+    Args:
+        strides: input pixels between cells, one a level.
+        ratios: height / width.
+        scales: side of the square anchor in strides. Give these, or the two ``octave`` arguments.
+        octave_base_scale, scales_per_octave: RetinaNet's form:
+            ``octave_base_scale * 2 ** (i / scales_per_octave)``.
+        base_sizes: side that scale 1 stands for, one a level; the strides by default.
+        scale_major: anchors of a cell run over all scales for each ratio; False: the other way.
+        center_offset: shift of the anchors in strides.
+        round_base_anchors: round corners to whole pixels, as torchvision does.
+
+    Raises:
+        ValueError: neither or both kinds of scales are given, or lengths differ.
+    """
+
+    def __init__(
+        self,
+        strides: Sequence[int],
+        ratios: Sequence[float],
+        scales: Sequence[float] | None = None,
+        octave_base_scale: float | None = None,
+        scales_per_octave: int | None = None,
+        base_sizes: Sequence[float] | None = None,
+        scale_major: bool = True,
+        center_offset: float = 0.0,
+        round_base_anchors: bool = False,
+    ):
+        octaves = (octave_base_scale is not None, scales_per_octave is not None)
+        if octaves != (scales is None, scales is None):
+            raise ValueError(
+                "AnchorGenerator needs either scales, or octave_base_scale and scales_per_octave; "
+                f"got {scales=}, {octave_base_scale=}, {scales_per_octave=}"
+            )
+        if scales is None:
+            scales = [
+                octave_base_scale * 2 ** (i / scales_per_octave) for i in range(scales_per_octave)
+            ]
+        self.strides = tuple(strides)
+        self.base_sizes = tuple(base_sizes or strides)
+        if len(self.base_sizes) != len(self.strides):
+            raise ValueError(
+                f"AnchorGenerator got {len(self.base_sizes)} base_sizes for "
+                f"{len(self.strides)} strides"
+            )
+        self.center_offset = center_offset
+        self.base_anchors = [
+            self._base_anchors(size, stride, scales, ratios, scale_major)
+            for size, stride in zip(self.base_sizes, self.strides, strict=True)
+        ]
+        if round_base_anchors:
+            self.base_anchors = [anchors.round() for anchors in self.base_anchors]
+        self._cache: dict[tuple, Priors] = {}
+
+    @property
+    def num_base_priors(self) -> int:
+        """Anchors a cell, the same on every level."""
+        return len(self.base_anchors[0])
+
+    def __call__(self, level_shapes: Sequence[tuple[int, int]], device: torch.device) -> Priors:
+        """The anchors for feature maps of these (height, width); the latest sizes are cached.
+
+        Raises:
+            ValueError: the number of feature maps is not the number of strides.
+        """
+        if len(level_shapes) != len(self.strides):
+            raise ValueError(
+                f"AnchorGenerator has {len(self.strides)} strides but got {len(level_shapes)} "
+                "feature maps; check the neck's num_outs"
+            )
+        key = (tuple(tuple(shape) for shape in level_shapes), device)
+        priors = self._cache.pop(key, None) or self._make_priors(level_shapes, device)
+        self._cache[key] = priors  # the last used is the last
+        if len(self._cache) > _CACHED_SIZES:
+            self._cache.pop(next(iter(self._cache)))
+        return priors
+
+    def _base_anchors(
+        self,
+        base_size: float,
+        stride: int,
+        scales: Sequence[float],
+        ratios: Sequence[float],
+        scale_major: bool,
+    ) -> Tensor:
+        root = torch.tensor(ratios, dtype=torch.float32).sqrt()
+        scale = torch.tensor(scales, dtype=torch.float32)
+        if scale_major:
+            widths = (base_size * (1 / root)[:, None] * scale[None, :]).reshape(-1)
+            heights = (base_size * root[:, None] * scale[None, :]).reshape(-1)
+        else:
+            widths = (base_size * scale[:, None] * (1 / root)[None, :]).reshape(-1)
+            heights = (base_size * scale[:, None] * root[None, :]).reshape(-1)
+        center = self.center_offset * stride
+        corners = [
+            center - widths / 2,
+            center - heights / 2,
+            center + widths / 2,
+            center + heights / 2,
+        ]
+        return torch.stack(corners, dim=-1)
+
+    def _make_priors(self, level_shapes: Sequence[tuple[int, int]], device: torch.device) -> Priors:
+        boxes, cells, strides, ids = [], [], [], []
+        for level, (height, width) in enumerate(level_shapes):
+            num_base = len(self.base_anchors[level])
+            row, column, anchor = torch.meshgrid(
+                torch.arange(height), torch.arange(width), torch.arange(num_base), indexing="ij"
+            )
+            row, column, anchor = row.reshape(-1), column.reshape(-1), anchor.reshape(-1)
+            shift = torch.stack([column, row, column, row], dim=-1) * self.strides[level]
+            boxes.append(self.base_anchors[level][anchor] + shift)
+            cells.append(torch.stack([row, column], dim=-1))
+            strides.append(torch.full((len(row), 2), self.strides[level]))
+            ids.append(pack_prior_id(level, row, column, anchor))
+        return Priors(
+            boxes=torch.cat(boxes).to(device),
+            cells=torch.cat(cells).to(device),
+            strides=torch.cat(strides).to(device),
+            ids=torch.cat(ids).to(device),
+            level_sizes=tuple(len(level_boxes) for level_boxes in boxes),
+        )
+
+
+def pack_prior_id(level: int, row: Tensor, column: Tensor, anchor: Tensor) -> Tensor:
+    """Identity of a prior in one int64: 8 bits level, 20 row, 20 column, 8 anchor."""
+    return ((level * (1 << 20) + row) * (1 << 20) + column) * (1 << 8) + anchor

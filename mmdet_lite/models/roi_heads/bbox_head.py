@@ -1,0 +1,175 @@
+"""Classification and box refinement of RoIs.
+
+Letters: B images, R RoIs an image, N = B * R, C channels, K classes, P proposals an image.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn import ConvModule
+from torch import Tensor, nn
+
+from mmdet_lite.models.losses.reduce import check_normalizer, normalize
+from mmdet_lite.models.postprocess import multiclass_nms
+from mmdet_lite.models.targets import BoxTargets
+from mmdet_lite.registry import MODELS
+from mmdet_lite.structures.samples import Detections, Proposals
+
+
+@MODELS.register_module()
+class ConvFCBBoxHead(nn.Module):
+    """Convolutions, then fully connected layers, shared by class scores and box deltas.
+
+    Two FC layers are Fast R-CNN's head, four convolutions and one FC that of Group Normalization.
+
+    Args:
+        num_classes: K; there are K + 1 logits, the last one is the background's.
+        in_channels: C of the pooled features.
+        bbox_coder: encodes boxes relative to RoIs.
+        loss_cls: classification loss.
+        loss_bbox: box loss; it compares deltas, or boxes if ``reg_decoded_bbox``.
+        roi_feat_size: side of the pooled features.
+        num_shared_convs, conv_out_channels: 3x3 convolutions and their channels.
+        num_shared_fcs, fc_out_channels: fully connected layers and their width.
+        norm_cfg: normalisation of the convolutions, in mmcv's form; None: none.
+        reg_class_agnostic: one box for all classes.
+        reg_decoded_bbox: the box loss compares decoded boxes (for IoU losses).
+        score_thr: detections must score more than this.
+        nms_iou_thr: overlap above which the lower-scored box of a class is dropped.
+        max_per_img: detections an image.
+        normalizer: losses are divided by the samples of this process ('rank') or by the mean over
+            all processes ('global').
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        bbox_coder: nn.Module,
+        loss_cls: nn.Module,
+        loss_bbox: nn.Module,
+        roi_feat_size: int = 7,
+        num_shared_convs: int = 0,
+        conv_out_channels: int = 256,
+        num_shared_fcs: int = 2,
+        fc_out_channels: int = 1024,
+        norm_cfg: dict | None = None,
+        reg_class_agnostic: bool = False,
+        reg_decoded_bbox: bool = False,
+        score_thr: float = 0.05,
+        nms_iou_thr: float = 0.5,
+        max_per_img: int = 100,
+        normalizer: str = "rank",
+    ):
+        super().__init__()
+        self.num_classes = num_classes
+        self.bbox_coder = bbox_coder
+        self.loss_cls = loss_cls
+        self.loss_bbox = loss_bbox
+        self.reg_decoded_bbox = reg_decoded_bbox
+        self.score_thr = score_thr
+        self.nms_iou_thr = nms_iou_thr
+        self.max_per_img = max_per_img
+        self.normalizer = check_normalizer(normalizer)
+
+        channels = [in_channels] + [conv_out_channels] * num_shared_convs
+        self.shared_convs = nn.ModuleList(
+            ConvModule(channels[i], conv_out_channels, 3, padding=1, norm_cfg=norm_cfg)
+            for i in range(num_shared_convs)
+        )
+        width = channels[-1] * roi_feat_size**2
+        self.shared_fcs = nn.ModuleList()
+        for _ in range(num_shared_fcs):
+            self.shared_fcs.append(nn.Linear(width, fc_out_channels))
+            width = fc_out_channels
+        self.fc_cls = nn.Linear(width, num_classes + 1)
+        self.fc_reg = nn.Linear(width, 4 * (1 if reg_class_agnostic else num_classes))
+        self._init_weights()
+
+    def _init_weights(self) -> None:
+        for layer in self.shared_fcs:
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        for layer, std in ((self.fc_cls, 0.01), (self.fc_reg, 0.001)):  # Fast R-CNN, sec. 2.3
+            nn.init.normal_(layer.weight, std=std)
+            nn.init.zeros_(layer.bias)
+
+    def class_rows(self) -> dict[str, tuple[int, bool]]:
+        """Tensors that grow with K: name to (rows a class, whether the background's follow)."""
+        rows = {"fc_cls.weight": (1, True), "fc_cls.bias": (1, True)}
+        if self.fc_reg.out_features == 4 * self.num_classes:
+            rows |= {"fc_reg.weight": (4, False), "fc_reg.bias": (4, False)}
+        return rows
+
+    def forward(self, feats: Tensor) -> tuple[Tensor, Tensor]:
+        """Score and refine RoIs.
+
+        Args:
+            feats: (N, C, roi_feat_size, roi_feat_size).
+
+        Returns:
+            logits (N, K + 1) and deltas (N, K, 4), or (N, 1, 4) if class-agnostic; float32.
+        """
+        for conv in self.shared_convs:
+            feats = conv(feats)
+        hidden = feats.flatten(1)
+        for layer in self.shared_fcs:
+            hidden = F.relu(layer(hidden))
+        deltas = self.fc_reg(hidden).reshape(len(hidden), -1, 4)
+        return self.fc_cls(hidden).float(), deltas.float()
+
+    def loss(self, logits: Tensor, deltas: Tensor, targets: BoxTargets) -> dict[str, Tensor]:
+        """Losses of sampled RoIs.
+
+        The classification loss is divided by the number of samples that have a weight, the box
+        loss, summed over positives, by the number of all samples.
+
+        Args:
+            logits: (N, K + 1).
+            deltas: (N, K, 4) or (N, 1, 4).
+            targets: B x R, with N = B * R.
+
+        Returns:
+            ``loss_cls``, ``loss_bbox`` and ``acc``, the top-1 accuracy in percent.
+        """
+        labels, weights = targets.labels.flatten(), targets.label_weights.flatten()
+        valid = targets.valid.flatten()
+        # Which column holds the box of the true class; 0 if there is one for all classes.
+        column = labels.clamp(max=deltas.shape[1] - 1)
+        deltas = deltas[torch.arange(len(deltas), device=deltas.device), column]
+        if self.reg_decoded_bbox:
+            deltas = self.bbox_coder.decode(targets.priors.flatten(0, 1), deltas)
+        num_weighted = normalize((weights > 0).sum().float(), self.normalizer).clamp(min=1)
+        num_samples = normalize(valid.sum().float(), self.normalizer).clamp(min=1)
+        is_pos = targets.is_pos.flatten().float()
+        correct = (logits.argmax(dim=1) == labels) & valid
+        return {
+            "loss_cls": self.loss_cls(logits, labels, weights, num_weighted),
+            "loss_bbox": self.loss_bbox(deltas, targets.boxes.flatten(0, 1), is_pos, num_samples),
+            "acc": 100 * correct.sum() / valid.sum().clamp(min=1),
+        }
+
+    @torch.no_grad()
+    def predict(
+        self, logits: Tensor, deltas: Tensor, proposals: Proposals, shapes: Tensor
+    ) -> Detections:
+        """Final boxes.
+
+        Args:
+            logits: (B * P, K + 1).
+            deltas: (B * P, K, 4) or (B * P, 1, 4).
+            proposals: B x P.
+            shapes: (B, 2) image (height, width) to clip to.
+
+        Returns:
+            Detections without masks.
+        """
+        num_images, num_boxes = proposals.valid.shape
+        scores = logits.softmax(dim=-1)[:, :-1].reshape(num_images, num_boxes, -1)
+        deltas = deltas.reshape(num_images, num_boxes, -1, 4)
+        boxes = self.bbox_coder.decode(proposals.boxes[:, :, None], deltas, shapes)
+        detections, _ = multiclass_nms(
+            boxes, scores, proposals.valid, self.score_thr, self.nms_iou_thr, self.max_per_img
+        )
+        return detections

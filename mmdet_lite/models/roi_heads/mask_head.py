@@ -1,0 +1,104 @@
+"""Masks of RoIs. Letters: B images, M RoIs, C channels, K classes, h mask size."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn import ConvModule
+from torch import Tensor, nn
+
+from mmdet_lite.models.targets import MaskRule
+from mmdet_lite.registry import MODELS
+from mmdet_lite.structures.masks import PasteRule
+
+
+@MODELS.register_module()
+class FCNMaskHead(nn.Module):
+    """Convolutions, one 2x upsampling, one mask a class (He et al. 2017, fig. 4 right).
+
+    Args:
+        num_classes: K.
+        in_channels: C of the pooled features.
+        loss_mask: loss on the channel of the true class.
+        num_convs, conv_out_channels: 3x3 convolutions and their channels.
+        roi_feat_size: side of the pooled features; masks are twice that, h.
+        norm_cfg: normalisation of the convolutions, in mmcv's form; None: none.
+        class_agnostic: one mask for all classes.
+        target_rule: how targets are cut out of ground-truth masks, see ``mask_target``.
+        mask_thr: a pixel belongs to a detected object from this probability on.
+        paste_rule: how masks are put back into the image, see ``paste_masks``.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        loss_mask: nn.Module,
+        num_convs: int = 4,
+        conv_out_channels: int = 256,
+        roi_feat_size: int = 14,
+        norm_cfg: dict | None = None,
+        class_agnostic: bool = False,
+        target_rule: MaskRule = "roi_align",
+        mask_thr: float = 0.5,
+        paste_rule: PasteRule = "sample",
+    ):
+        super().__init__()
+        self.num_classes = num_classes
+        self.loss_mask = loss_mask
+        self.mask_size = 2 * roi_feat_size
+        self.class_agnostic = class_agnostic
+        self.target_rule = target_rule
+        self.mask_thr = mask_thr
+        self.paste_rule = paste_rule
+
+        channels = [in_channels] + [conv_out_channels] * num_convs
+        self.convs = nn.ModuleList(
+            ConvModule(channels[i], conv_out_channels, 3, padding=1, norm_cfg=norm_cfg)
+            for i in range(num_convs)
+        )
+        self.upsample = nn.ConvTranspose2d(channels[-1], conv_out_channels, 2, stride=2)
+        self.conv_logits = nn.Conv2d(conv_out_channels, 1 if class_agnostic else num_classes, 1)
+        for layer in (self.upsample, self.conv_logits):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+
+    def class_rows(self) -> dict[str, tuple[int, bool]]:
+        """Tensors that grow with K: name to (rows a class, whether the background's follow)."""
+        if self.class_agnostic:
+            return {}
+        return {"conv_logits.weight": (1, False), "conv_logits.bias": (1, False)}
+
+    def forward(self, feats: Tensor) -> Tensor:
+        """(M, C, roi_feat_size, roi_feat_size) to logits (M, K or 1, h, h)."""
+        for conv in self.convs:
+            feats = conv(feats)
+        return self.conv_logits(F.relu(self.upsample(feats)))
+
+    def loss(
+        self, logits: Tensor, targets: Tensor, labels: Tensor, valid: Tensor
+    ) -> dict[str, Tensor]:
+        """Loss of positive RoIs.
+
+        Args:
+            logits: (M, K or 1, h, h).
+            targets: (M, h, h) in {0, 1}.
+            labels: (M,) int64 in 0..K; K (padding) is read as 0.
+            valid: (M,) bool; the others do not count.
+
+        Returns:
+            ``loss_mask``: the mean over the pixels of valid RoIs; 0 where there is none.
+        """
+        channel = self._channel(labels)
+        return {"loss_mask": self.loss_mask(logits, targets, channel, valid.float())}
+
+    @torch.no_grad()
+    def predict(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mask probabilities of the predicted classes: (M, K or 1, h, h), (M,) to (M, h, h)."""
+        rows = torch.arange(len(logits), device=logits.device)
+        return logits[rows, self._channel(labels)].float().sigmoid()
+
+    def _channel(self, labels: Tensor) -> Tensor:
+        if self.class_agnostic:
+            return torch.zeros_like(labels)
+        return torch.where(labels < self.num_classes, labels, 0)

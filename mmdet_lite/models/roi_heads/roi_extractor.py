@@ -1,0 +1,89 @@
+"""RoIAlign over a feature pyramid. Letters: B images, R RoIs an image, L levels, C channels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torchvision.ops import roi_align
+
+from mmdet_lite.registry import MODELS
+
+
+@MODELS.register_module()
+class RoIExtractor(nn.Module):
+    """Pool each RoI from the one pyramid level that fits its size (Lin et al. 2017, FPN, eq. 1).
+
+    Args:
+        output_size: side of the pooled square.
+        featmap_strides: stride of each level that is pooled from; later feature maps are not used.
+        sampling_ratio: samples a bin and side; 0: as many as there are pixels in the bin.
+        aligned: sample at pixel centres (RoIAlign with the half-pixel correction).
+        finest_scale: RoIs whose side is below twice this many pixels go to the first level.
+        roi_scale_factor: pool a region this many times as large around the same centre.
+    """
+
+    def __init__(
+        self,
+        output_size: int,
+        featmap_strides: Sequence[int],
+        sampling_ratio: int = 0,
+        aligned: bool = True,
+        finest_scale: int = 56,
+        roi_scale_factor: float = 1.0,
+    ):
+        super().__init__()
+        self.output_size = output_size
+        self.featmap_strides = tuple(featmap_strides)
+        self.sampling_ratio = sampling_ratio
+        self.aligned = aligned
+        self.finest_scale = finest_scale
+        self.roi_scale_factor = roi_scale_factor
+
+    def map_levels(self, boxes: Tensor) -> Tensor:
+        """The level of each box: (..., 4) to (...) int64."""
+        size = boxes[..., 2:] - boxes[..., :2]
+        side = torch.sqrt(size[..., 0] * size[..., 1])
+        level = torch.floor(torch.log2(side / self.finest_scale + 1e-6))
+        return level.clamp(0, len(self.featmap_strides) - 1).long()
+
+    @torch.autocast("cuda", enabled=False)
+    @torch.autocast("cpu", enabled=False)
+    def forward(self, feats: Sequence[Tensor], rois: Tensor) -> Tensor:
+        """Pool, in float32.
+
+        Every level pools all RoIs, those of other levels as empty boxes: shapes stay fixed, and
+        with ``sampling_ratio`` 0 an empty box costs nothing but the zeros that are written.
+
+        Args:
+            feats: at least L maps (B, C, Hi, Wi).
+            rois: (B, R, 4).
+
+        Returns:
+            (B * R, C, output_size, output_size) float32.
+        """
+        level = self.map_levels(rois).reshape(-1)
+        boxes = self._scaled(rois).reshape(-1, 4)
+        image = torch.arange(len(rois), device=rois.device).repeat_interleave(rois.shape[1])
+        pooled = None
+        for i, stride in enumerate(self.featmap_strides):
+            here = (level == i)[:, None]
+            boxes_here = torch.cat([image[:, None].to(boxes), torch.where(here, boxes, 0)], dim=1)
+            out = roi_align(
+                feats[i].float(),
+                boxes_here,
+                self.output_size,
+                spatial_scale=1 / stride,
+                sampling_ratio=self.sampling_ratio,
+                aligned=self.aligned,
+            )
+            pooled = out if pooled is None else torch.where(here[:, :, None, None], out, pooled)
+        return pooled
+
+    def _scaled(self, boxes: Tensor) -> Tensor:
+        if self.roi_scale_factor == 1:
+            return boxes
+        center = (boxes[..., :2] + boxes[..., 2:]) * 0.5
+        half = (boxes[..., 2:] - boxes[..., :2]) * 0.5 * self.roi_scale_factor
+        return torch.cat([center - half, center + half], dim=-1)

@@ -1,0 +1,5 @@
+"""Samplers: which of the assigned priors enter the loss."""
+
+from mmdet_lite.models.samplers.random_sampler import AllSampler, RandomSampler, Sampled
+
+__all__ = ["AllSampler", "RandomSampler", "Sampled"]

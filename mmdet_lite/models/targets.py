@@ -1,0 +1,207 @@
+"""The three places where targets are made: assign, sample, encode, in this order.
+
+Letters: B images, A priors over all levels, G padded ground truths, P proposals, S sampled priors,
+R sampled RoIs, M mask RoIs an image, K classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torchvision.ops import roi_align
+
+from mmdet_lite.models.assigners.max_iou_assigner import IGNORE, MaxIoUAssigner
+from mmdet_lite.models.priors.anchor_generator import Priors, pack_prior_id
+from mmdet_lite.models.samplers.random_sampler import Sampled
+from mmdet_lite.random_keys import box_keys
+from mmdet_lite.structures.masks import InstanceMasks, crop_and_resize
+from mmdet_lite.structures.samples import GroundTruth, Proposals
+
+MaskRule = Literal["roi_align", "polygon", "legacy"]
+
+_ANCHOR_STREAM, _ROI_STREAM = 1, 2  # what is drawn for anchors is independent of what is for RoIs
+_GT_LEVEL = 255  # "level" in the identity of ground truths that join the proposals
+
+
+@dataclass
+class BoxTargets:
+    """What sampled priors or RoIs have to predict; rows that are padding have weight 0.
+
+    Attributes:
+        priors: (B, S, 4) boxes of the sampled priors; (0, 0, 0, 0) in padding.
+        inds: (B, S) int64 index of each into the priors (or into ground truths, then proposals).
+        labels: (B, S) int64 in 0..K, K for negatives and padding.
+        label_weights: (B, S) float32.
+        boxes: (B, S, 4) deltas, or boxes where the coder is None; harmless where not positive.
+        is_pos: (B, S) bool.
+        valid: (B, S) bool.
+        assigned_gt: (B, S) int64 index into G, 0 where not positive.
+    """
+
+    priors: Tensor
+    inds: Tensor
+    labels: Tensor
+    label_weights: Tensor
+    boxes: Tensor
+    is_pos: Tensor
+    valid: Tensor
+    assigned_gt: Tensor
+
+
+@torch.no_grad()
+def anchor_target(
+    priors: Priors,
+    prior_valid: Tensor,
+    gt: GroundTruth,
+    keys: Tensor,
+    assigner: MaxIoUAssigner,
+    sampler: nn.Module,
+    coder: nn.Module | None,
+    num_classes: int,
+    pos_weight: float = 1.0,
+) -> BoxTargets:
+    """Targets of a dense head.
+
+    Args:
+        priors: A priors, shared by the batch.
+        prior_valid: (B, A) bool.
+        gt: padded ground truth.
+        keys: (B,) int64, each image's random key.
+        assigner, sampler, coder: the three leaves; without a coder the targets are boxes.
+        num_classes: K; 1 makes every object class 0 (RPN).
+        pos_weight: label weight of positives.
+    """
+    assigned_gt = assigner.assign(priors.boxes, gt, prior_valid)
+    sampled = sampler.sample(assigned_gt, box_keys(keys, priors.ids, _ANCHOR_STREAM))
+    boxes = priors.boxes.expand(len(keys), -1, 4)
+    return _encode(boxes, assigned_gt, sampled, gt, coder, num_classes, pos_weight)
+
+
+@torch.no_grad()
+def bbox_target(
+    proposals: Proposals,
+    gt: GroundTruth,
+    keys: Tensor,
+    assigner: MaxIoUAssigner,
+    sampler: nn.Module,
+    coder: nn.Module | None,
+    num_classes: int,
+    pos_weight: float = 1.0,
+) -> BoxTargets:
+    """Sample RoIs and make the targets of a box head; arguments as in :func:`anchor_target`.
+
+    Where the sampler says so the ground truths lead the list of proposals, each assigned to itself.
+    """
+    boxes, ids = proposals.boxes, proposals.ids
+    assigned_gt = assigner.assign(boxes, gt, proposals.valid)
+    if sampler.add_gt_as_proposals:
+        position = torch.arange(gt.valid.shape[1], device=boxes.device)
+        gt_ids = pack_prior_id(_GT_LEVEL, position * 0, position, position * 0)
+        boxes = torch.cat([gt.boxes, boxes], dim=1)
+        ids = torch.cat([gt_ids.expand(len(keys), -1), ids], dim=1)
+        assigned_gt = torch.cat([torch.where(gt.valid, position, IGNORE), assigned_gt], dim=1)
+    sampled = sampler.sample(assigned_gt, box_keys(keys, ids, _ROI_STREAM))
+    return _encode(boxes, assigned_gt, sampled, gt, coder, num_classes, pos_weight)
+
+
+@torch.no_grad()
+def mask_target(
+    rois: Tensor,
+    assigned_gt: Tensor,
+    valid: Tensor,
+    gt: GroundTruth,
+    mask_size: int,
+    rule: MaskRule = "roi_align",
+) -> Tensor:
+    """Crop each RoI's ground-truth mask and resize it to the mask head's output.
+
+    Args:
+        rois: (B, M, 4).
+        assigned_gt: (B, M) int64 index into G.
+        valid: (B, M) bool; the targets of other rows are zero.
+        gt: ground truth; ``masks`` are bitmaps for 'roi_align', :class:`InstanceMasks` otherwise.
+        mask_size: side of the square targets.
+        rule: 'roi_align' averages the bitmap on the device; 'polygon' rasterises the moved
+            polygons; 'legacy' crops whole pixels and resizes. The last two run on the host.
+
+    Returns:
+        (B, M, mask_size, mask_size) float32 in {0, 1}.
+
+    Raises:
+        TypeError: the masks are not in the form that the rule needs.
+    """
+    on_host = rule != "roi_align"
+    if isinstance(gt.masks, Tensor) == on_host or gt.masks is None:
+        needed = "lazy" if on_host else "bitmaps"
+        raise TypeError(
+            f"mask targets by rule {rule!r} need masks='{needed}' in the config's train_data, "
+            f"but the batch has {'none' if gt.masks is None else type(gt.masks).__name__}"
+        )
+    rois = torch.where(valid[..., None], rois, 0)
+    crop = _crop_on_host if on_host else _crop_bitmaps
+    targets = [
+        crop(gt.masks[i], rois[i], assigned_gt[i], valid[i], mask_size, rule)
+        for i in range(len(rois))  # image by image: bitmaps of all images as float32 are too large
+    ]
+    return torch.stack(targets)
+
+
+def _encode(
+    boxes: Tensor,
+    assigned_gt: Tensor,
+    sampled: Sampled,
+    gt: GroundTruth,
+    coder: nn.Module | None,
+    num_classes: int,
+    pos_weight: float,
+) -> BoxTargets:
+    is_pos = sampled.is_pos
+    priors = _gather_boxes(boxes, sampled.inds)
+    gt_index = torch.where(is_pos, assigned_gt.gather(1, sampled.inds), 0)
+    gt_labels = gt.labels.gather(1, gt_index) if num_classes > 1 else gt_index * 0
+    # Pairs that are not positive get a harmless box: the log of an empty side is not finite.
+    harmless = torch.cat([boxes.new_zeros(2), boxes.new_ones(2)])  # made on the device
+    targets = torch.where(is_pos[..., None], _gather_boxes(gt.boxes, gt_index), harmless)
+    if coder is not None:
+        targets = coder.encode(torch.where(is_pos[..., None], priors, harmless), targets)
+    return BoxTargets(
+        priors=torch.where(sampled.valid[..., None], priors, 0),
+        inds=sampled.inds,
+        labels=torch.where(is_pos, gt_labels, num_classes),
+        label_weights=torch.where(is_pos, pos_weight, sampled.valid.float()),
+        boxes=targets,
+        is_pos=is_pos,
+        valid=sampled.valid,
+        assigned_gt=gt_index,
+    )
+
+
+def _gather_boxes(boxes: Tensor, inds: Tensor) -> Tensor:
+    return boxes.gather(1, inds[..., None].expand(-1, -1, 4))
+
+
+def _crop_bitmaps(
+    bitmaps: Tensor, rois: Tensor, gt_index: Tensor, valid: Tensor, size: int, rule: MaskRule
+) -> Tensor:
+    """(G, H, W) uint8 and (M, 4) to (M, size, size); an empty RoI gives zeros."""
+    height, width = bitmaps.shape[-2:]
+    x, y = rois[:, 0::2].clamp(0, width), rois[:, 1::2].clamp(0, height)
+    boxes = torch.stack([gt_index.to(rois), x[:, 0], y[:, 0], x[:, 1], y[:, 1]], dim=1)
+    share = roi_align(bitmaps[:, None].float(), boxes, size, sampling_ratio=0, aligned=True)
+    return (share[:, 0] >= 0.5).float()
+
+
+def _crop_on_host(
+    masks: InstanceMasks, rois: Tensor, gt_index: Tensor, valid: Tensor, size: int, rule: MaskRule
+) -> Tensor:
+    count = int(valid.sum())  # valid rows come first; the host needs the number
+    targets = rois.new_zeros(len(rois), size, size)
+    if count:
+        cropped = crop_and_resize(
+            masks, rois[:count].cpu().numpy(), gt_index[:count].cpu().numpy(), size, rule
+        )
+        targets[:count] = torch.from_numpy(cropped).to(targets)
+    return targets

@@ -1,0 +1,1 @@
+"""Data structures: boxes, masks and the padded tensors that flow through a model."""

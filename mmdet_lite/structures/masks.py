@@ -1,0 +1,295 @@
+"""Instance masks: kept lazily as polygons, RLE or bitmaps; cropped to boxes; pasted back.
+
+``InstanceMasks`` lives on the host and travels through the transforms. What the model sees are
+uint8 bitmaps (B, G, H, W). Letters: n instances, M boxes, H, W image size, m mask size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import cv2
+import mmcv
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pycocotools import mask as coco_mask
+from torch import Tensor
+
+Polygons = list[np.ndarray]  # one (points, 2) float64 array a part
+Shape = Polygons | np.ndarray | dict  # polygons, (H, W) uint8 bitmap, or compressed COCO RLE
+PasteRule = Literal["sample", "resize"]
+
+
+class InstanceMasks:
+    """The masks of one image's objects; every operation returns new masks.
+
+    Polygons stay polygons through resizing, flipping and cropping and are rasterised once, at the
+    size that the model sees. RLE is decoded at the first operation that changes it.
+
+    Args:
+        shapes: one entry an instance.
+        size: (height, width) of the image the shapes refer to.
+    """
+
+    def __init__(self, shapes: Sequence[Shape], size: tuple[int, int]):
+        self.shapes = list(shapes)
+        self.size = (int(size[0]), int(size[1]))
+
+    @classmethod
+    def from_coco(cls, segmentations: Sequence, size: tuple[int, int]) -> InstanceMasks:
+        """Read COCO ``segmentation`` values.
+
+        Args:
+            segmentations: per instance a list of flat polygons ``[x1, y1, x2, y2, ...]``, an
+                uncompressed RLE (``counts`` is a list) or a compressed one.
+            size: (height, width) of the image.
+        """
+        return cls([_read_segmentation(value, size) for value in segmentations], size)
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+    def select(self, indices: Sequence[int] | np.ndarray) -> InstanceMasks:
+        """The masks at ``indices``, in that order."""
+        return InstanceMasks([self.shapes[i] for i in indices], self.size)
+
+    def resize(self, size: tuple[int, int]) -> InstanceMasks:
+        """Scale to another image size; bitmaps by nearest neighbour."""
+        factors = np.array([size[1] / self.size[1], size[0] / self.size[0]])
+        return self._map(
+            lambda points: points * factors,
+            lambda bitmap: cv2.resize(
+                bitmap, (int(size[1]), int(size[0])), interpolation=cv2.INTER_NEAREST
+            ),
+            size,
+        )
+
+    def flip(self, direction: str) -> InstanceMasks:
+        """Mirror: 'horizontal' or 'vertical'."""
+        axis = {"horizontal": 1, "vertical": 0}[direction]  # of the bitmap
+        sign = np.array([-1.0, 1.0]) if axis else np.array([1.0, -1.0])
+        offset = np.array([self.size[1], 0.0]) if axis else np.array([0.0, self.size[0]])
+        return self._map(
+            lambda points: points * sign + offset,
+            lambda bitmap: np.ascontiguousarray(np.flip(bitmap, axis)),
+            self.size,
+        )
+
+    def crop(self, x: int, y: int, width: int, height: int) -> InstanceMasks:
+        """Cut out a window inside the image; coordinates are relative to it afterwards."""
+        return self._map(
+            lambda points: points - np.array([x, y], dtype=np.float64),
+            lambda bitmap: np.ascontiguousarray(bitmap[y : y + height, x : x + width]),
+            (height, width),
+        )
+
+    def pad(self, size: tuple[int, int]) -> InstanceMasks:
+        """Extend the image on the right and below to (height, width) ``size``."""
+        right, below = size[1] - self.size[1], size[0] - self.size[0]
+        return self._map(
+            lambda points: _clip_polygon(points, self.size),  # what a crop cut off stays away
+            lambda bitmap: np.pad(bitmap, ((0, below), (0, right))),
+            size,
+        )
+
+    def bitmaps(self) -> np.ndarray:
+        """Rasterise: (n, H, W) uint8 in {0, 1}."""
+        out = np.zeros((len(self.shapes), *self.size), dtype=np.uint8)
+        for index, shape in enumerate(self.shapes):
+            out[index] = self._bitmap(shape)
+        return out
+
+    def _map(
+        self,
+        move_points: Callable[[np.ndarray], np.ndarray],
+        move_bitmap: Callable[[np.ndarray], np.ndarray],
+        size: tuple[int, int],
+    ) -> InstanceMasks:
+        moved = []
+        for shape in self.shapes:
+            if isinstance(shape, list):
+                moved.append([move_points(points) for points in shape])
+            else:
+                moved.append(move_bitmap(self._bitmap(shape)))
+        return InstanceMasks(moved, size)
+
+    def _bitmap(self, shape: Shape) -> np.ndarray:
+        if isinstance(shape, list):
+            return rasterize_polygons(shape, self.size)
+        if isinstance(shape, dict):
+            return coco_mask.decode(shape)
+        return shape
+
+
+def tight_boxes(bitmaps: np.ndarray) -> np.ndarray:
+    """Boxes around the pixels of (n, H, W) bitmaps: (n, 4) float32 xyxy, zeros for an empty one."""
+    boxes = np.zeros((len(bitmaps), 4), dtype=np.float32)
+    for box, bitmap in zip(boxes, bitmaps, strict=True):
+        rows, columns = np.flatnonzero(bitmap.any(axis=1)), np.flatnonzero(bitmap.any(axis=0))
+        if len(rows):
+            box[:] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+    return boxes
+
+
+def rasterize_polygons(polygons: Polygons, size: tuple[int, int]) -> np.ndarray:
+    """The union of polygons as a (H, W) uint8 bitmap, by COCO's rasterisation rule."""
+    bitmap = np.zeros(size, dtype=np.uint8)
+    flat = [points.reshape(-1).tolist() for points in polygons if len(points) > 2]
+    if not flat:
+        return bitmap
+    # Decoding takes most of the time: leave out what lies to the right of the object and below.
+    # Moving it to the left as well would change how COCO's rule rounds.
+    extent = np.ceil(np.concatenate(polygons).max(axis=0)).astype(int) + 2
+    width, height = np.clip(extent, 0, size[::-1]).tolist()
+    if width and height:
+        rles = coco_mask.frPyObjects(flat, height, width)
+        bitmap[:height, :width] = coco_mask.decode(coco_mask.merge(rles))
+    return bitmap
+
+
+def _clip_polygon(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The part of a polygon inside an image of (height, width) ``size``."""
+    for axis, limit in ((0, size[1]), (1, size[0])):
+        points = _clip_half_plane(points, points[:, axis])
+        points = _clip_half_plane(points, limit - points[:, axis])
+    return points
+
+
+def _clip_half_plane(points: np.ndarray, distance: np.ndarray) -> np.ndarray:
+    """The part of a polygon whose ``distance`` is not negative (Sutherland and Hodgman)."""
+    next_distance = np.roll(distance, -1)
+    crosses = distance * next_distance < 0
+    share = distance / np.where(crosses, distance - next_distance, 1)
+    crossings = points + share[:, None] * (np.roll(points, -1, axis=0) - points)
+    candidates = np.stack([points, crossings], axis=1).reshape(-1, 2)
+    return candidates[np.stack([distance >= 0, crosses], axis=1).reshape(-1)]
+
+
+def _read_segmentation(value: list | dict, size: tuple[int, int]) -> Shape:
+    if isinstance(value, dict):
+        if isinstance(value["counts"], list):
+            return coco_mask.frPyObjects(value, size[0], size[1])
+        counts = value["counts"]
+        encoded = counts.encode() if isinstance(counts, str) else counts
+        return {"size": list(value["size"]), "counts": encoded}
+    return [np.asarray(polygon, dtype=np.float64).reshape(-1, 2) for polygon in value]
+
+
+def crop_and_resize(
+    masks: InstanceMasks, boxes: np.ndarray, indices: np.ndarray, size: int, rule: str
+) -> np.ndarray:
+    """Mask targets on the host, by one of MMDetection's two older rules.
+
+    Args:
+        masks: the masks of one image.
+        boxes: (M, 4) float32, pixels of that image.
+        indices: (M,) which mask each box crops.
+        size: side of the square result.
+        rule: 'polygon' (polygons are shifted, scaled and rasterised) or 'legacy' (whole pixels are
+            cropped, ends included, and resized with 8-bit bilinear weights).
+
+    Returns:
+        (M, size, size) uint8 in {0, 1}.
+
+    Raises:
+        ValueError: 'polygon' meets a mask that is not a polygon.
+    """
+    height, width = masks.size
+    edge = 0 if rule == "polygon" else 1
+    limit = np.array([width - edge, height - edge] * 2, dtype=boxes.dtype)
+    boxes = np.clip(boxes, 0, limit)
+    crop = _crop_polygons if rule == "polygon" else _crop_whole_pixels
+    out = np.zeros((len(boxes), size, size), dtype=np.uint8)
+    for row, (box, index) in enumerate(zip(boxes, indices, strict=True)):
+        out[row] = crop(masks, int(index), box, size)
+    return out
+
+
+def _crop_polygons(masks: InstanceMasks, index: int, box: np.ndarray, size: int) -> np.ndarray:
+    polygons = masks.shapes[index]
+    if not isinstance(polygons, list):
+        raise ValueError(
+            "mask rule 'polygon' needs polygon annotations, but this object's mask is an RLE or a "
+            "bitmap; use rule 'roi_align'"
+        )
+    x1, y1, x2, y2 = (float(value) for value in box)
+    scale = np.array([size / max(x2 - x1, 1.0), size / max(y2 - y1, 1.0)])
+    moved = [(points - np.array([x1, y1])) * scale for points in polygons]
+    return rasterize_polygons(moved, (size, size))
+
+
+def _crop_whole_pixels(masks: InstanceMasks, index: int, box: np.ndarray, size: int) -> np.ndarray:
+    x1, y1, x2, y2 = box.astype(np.int32)
+    width, height = max(x2 - x1 + 1, 1), max(y2 - y1 + 1, 1)
+    window = masks.select([index]).bitmaps()[0, y1 : y1 + height, x1 : x1 + width]
+    return mmcv.imresize(window, (size, size))
+
+
+def paste_masks(
+    masks: Tensor,
+    boxes: Tensor,
+    size: tuple[int, int],
+    threshold: float = 0.5,
+    rule: PasteRule = "sample",
+) -> Tensor:
+    """Put mask probabilities back where their boxes are.
+
+    Only the window around each box is computed. The result takes n * H * W bytes, so give a few
+    masks at a time where images are large.
+
+    Args:
+        masks: (n, m, m) probabilities.
+        boxes: (n, 4) xyxy, pixels of the image to paste into.
+        size: (H, W) of that image.
+        threshold: a pixel belongs to the mask from this probability on.
+        rule: 'sample' interpolates at the centre of every pixel (MMDetection); 'resize' stretches
+            the mask to whole pixels (torchvision).
+
+    Returns:
+        (n, H, W) bool, on the CPU.
+    """
+    paste = _paste_by_sampling if rule == "sample" else _paste_by_resizing
+    out = torch.zeros(len(masks), *size, dtype=torch.bool)
+    masks, boxes = masks.float().cpu(), boxes.float().cpu()
+    for mask, box, canvas in zip(masks, boxes, out, strict=True):
+        paste(mask, box, canvas, threshold)
+    return out
+
+
+def _paste_by_sampling(mask: Tensor, box: Tensor, canvas: Tensor, threshold: float) -> None:
+    height, width = canvas.shape
+    x1, y1, x2, y2 = box.tolist()
+    left, top = max(math.floor(x1) - 1, 0), max(math.floor(y1) - 1, 0)
+    right, bottom = min(math.ceil(x2) + 1, width), min(math.ceil(y2) + 1, height)
+    if right <= left or bottom <= top:
+        return
+    u = _relative_positions(left, right, box[0], box[2])
+    v = _relative_positions(top, bottom, box[1], box[3])
+    grid = torch.stack([u.expand(len(v), -1), v[:, None].expand(-1, len(u))], dim=-1)
+    values = F.grid_sample(mask[None, None], grid[None], align_corners=False)[0, 0]
+    canvas[top:bottom, left:right] = values >= threshold
+
+
+def _relative_positions(start: int, stop: int, low: Tensor, high: Tensor) -> Tensor:
+    """Pixel centres as -1..1 inside [low, high]; 0 for an empty box."""
+    centers = torch.arange(start, stop, dtype=torch.float32) + 0.5
+    relative = (centers - low) / (high - low) * 2 - 1
+    return torch.where(torch.isfinite(relative), relative, 0)
+
+
+def _paste_by_resizing(mask: Tensor, box: Tensor, canvas: Tensor, threshold: float) -> None:
+    height, width = canvas.shape
+    grow = (len(mask) + 2) / len(mask)  # one pixel of zeros is added on each side
+    center, half = (box[2:] + box[:2]) / 2, (box[2:] - box[:2]) / 2 * grow
+    x1, y1, x2, y2 = (int(value) for value in torch.cat([center - half, center + half]))
+    shape = (max(y2 - y1 + 1, 1), max(x2 - x1 + 1, 1))
+    padded = F.pad(mask, (1, 1, 1, 1))[None, None]
+    values = F.interpolate(padded, size=shape, mode="bilinear", align_corners=False)[0, 0]
+    left, top = max(x1, 0), max(y1, 0)
+    right, bottom = min(x1 + shape[1], width), min(y1 + shape[0], height)
+    if right > left and bottom > top:
+        window = values[top - y1 : bottom - y1, left - x1 : right - x1]
+        canvas[top:bottom, left:right] = window >= threshold

@@ -1,0 +1,39 @@
+"""Packaging. The configs are shipped inside the wheel as ``mmdet_lite/configs``."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "mmdet_lite/__init__.py").read_text()).group(1)
+
+setup(
+    name="mmdet_lite",
+    version=VERSION,
+    description="Two-stage object detection and instance segmentation, built from configs",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=[*find_packages(include=["mmdet_lite", "mmdet_lite.*"]), "mmdet_lite.configs"],
+    package_dir={"mmdet_lite.configs": "configs"},
+    package_data={"mmdet_lite.configs": ["**/*.py"]},
+    install_requires=[
+        "torch>=2.6",
+        "torchvision>=0.21",
+        "onedl-mmengine>=0.10",  # the maintained distribution of mmengine
+        "onedl-mmcv>=2.3",  # the maintained distribution of mmcv; compiles nothing
+        "numpy>=1.26",
+        "opencv-python>=4.9",
+        "pycocotools>=2.0.8",
+        "faster-coco-eval>=1.6.5",
+        "matplotlib>=3.8",
+        "pillow>=10",
+    ],
+    extras_require={
+        "tensorboard": ["tensorboard"],
+        "dev": ["pytest>=8", "ruff>=0.6", "pre-commit"],
+    },
+    entry_points={"console_scripts": ["mmdet-lite = mmdet_lite.cli:main"]},
+)

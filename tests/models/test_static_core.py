@@ -1,0 +1,165 @@
+"""The core has fixed shapes and no host syncs: it is traced as one graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmdet_lite.models.targets import anchor_target, bbox_target, mask_target
+from mmdet_lite.registry import MODELS, build
+from mmdet_lite.structures.samples import Batch, GroundTruth, ImageMeta, Proposals, to_device
+
+CONFIG = Path(__file__).parents[2] / "configs/_base_/models/mask-rcnn_r50_fpn.py"
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.needs_gpu)]
+SIZE = 64
+
+
+@pytest.fixture(scope="module")
+def model() -> torch.nn.Module:
+    cfg = Config.fromfile(CONFIG).model
+    cfg.backbone.update(depth=18, base_channels=8)
+    cfg.neck.update(in_channels=[8, 16, 32, 64], out_channels=8)
+    cfg.rpn_head.update(in_channels=8, feat_channels=8)
+    cfg.roi_head.bbox_head.update(in_channels=8, fc_out_channels=8, num_classes=3)
+    cfg.roi_head.mask_head.update(in_channels=8, conv_out_channels=8, num_classes=3)
+    cfg.roi_head.sampler.num = 16
+    cfg.roi_head.pad_mask_rois = True
+    return build(cfg, MODELS)
+
+
+def _batch() -> Batch:
+    """Two images, one without objects; one crowd region."""
+    boxes = torch.tensor([[[4.0, 4, 30, 40], [20, 10, 60, 60]], [[0] * 4] * 2])
+    valid = torch.tensor([[True, True], [False, False]])
+    masks = torch.zeros(2, 2, SIZE, SIZE, dtype=torch.uint8)
+    masks[0, 0, 4:40, 4:30] = 1
+    masks[0, 1, 10:60, 20:60] = 1
+    ignore = torch.tensor([[[30.0, 30, 50, 50]]] * 2)
+    gt = GroundTruth(boxes, torch.tensor([[0, 2], [0, 0]]), valid, ignore, valid[:, :1], masks)
+    shapes = torch.tensor([[SIZE, SIZE], [SIZE - 8, SIZE]])
+    metas = [ImageMeta(i, "", i, i, (SIZE, SIZE), (SIZE, SIZE)) for i in range(2)]
+    images = torch.rand(2, 3, SIZE, SIZE) * 255
+    return Batch(images, shapes, torch.full((2, 2), SIZE), torch.tensor([11, 12]), gt, metas)
+
+
+def _proposals(batch: Batch) -> Proposals:
+    noise = torch.rand(2, 30, 4, generator=torch.Generator().manual_seed(0)).to(batch.images) * 12
+    boxes = batch.gt.boxes[:, torch.arange(30) % 2] + noise + torch.tensor([0, 0, 1, 1]).to(noise)
+    valid = torch.ones(2, 30, dtype=torch.bool, device=boxes.device)
+    valid[0, 25:] = False
+    return Proposals(
+        boxes, valid.float(), valid, torch.arange(30, device=boxes.device).expand(2, -1)
+    )
+
+
+def _traced_equals_eager(function: Callable, *args) -> None:
+    expected = function(*args)
+    torch._dynamo.reset()
+    traced = torch.compile(function, fullgraph=True, backend="eager")(*args)
+    flat_expected, _ = torch.utils._pytree.tree_flatten(_plain(expected))
+    flat_traced, _ = torch.utils._pytree.tree_flatten(_plain(traced))
+    assert len(flat_expected) == len(flat_traced) > 0
+    for a, b in zip(flat_expected, flat_traced, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def _plain(value):
+    return vars(value) if hasattr(value, "__dataclass_fields__") else value
+
+
+class Regions:
+    """The parts of a training step between which only NMS is ragged."""
+
+    def __init__(self, model: torch.nn.Module, device: str):
+        self.model = model.to(device).train()
+        self.batch = to_device(_batch(), device)
+        self.feats = [f.detach() for f in self.model.extract(self.batch)]
+        self.output = self.model.rpn_head(self.feats)
+        self.proposals = _proposals(self.batch)
+
+    def anchor_targets(self) -> tuple[Callable, tuple]:
+        rpn, priors = self.model.rpn_head, self.output.priors
+
+        def run(batch: Batch):
+            valid = priors.valid_flags(batch.shapes, batch.pad_shapes, 0)
+            leaves = (rpn.assigner, rpn.sampler, rpn.bbox_coder)
+            return anchor_target(priors, valid, batch.gt, batch.keys, *leaves, num_classes=1)
+
+        return run, (self.batch,)
+
+    def rpn_loss(self) -> tuple[Callable, tuple]:
+        return self.model.rpn_head.loss, (self.output, self.batch)
+
+    def roi_targets(self) -> tuple[Callable, tuple]:
+        head = self.model.roi_head
+
+        def run(proposals: Proposals, batch: Batch):
+            leaves = (head.assigner, head.sampler, head.bbox_head.bbox_coder)
+            return bbox_target(proposals, batch.gt, batch.keys, *leaves, num_classes=3)
+
+        return run, (self.proposals, self.batch)
+
+    def box_loss(self) -> tuple[Callable, tuple]:
+        head, targets = self.model.roi_head, self._targets()
+
+        def run(feats, targets):
+            pooled = head.bbox_roi_extractor(feats, targets.priors)
+            return head.bbox_head.loss(*head.bbox_head(pooled), targets)
+
+        return run, (self.feats, targets)
+
+    def mask_targets(self) -> tuple[Callable, tuple]:
+        targets = self._targets()
+
+        def run(targets, gt):
+            return mask_target(targets.priors, targets.assigned_gt, targets.is_pos, gt, 28)
+
+        return run, (targets, self.batch.gt)
+
+    def mask_loss(self) -> tuple[Callable, tuple]:
+        return self.model.roi_head.mask_loss, (self.feats, self._targets(), self.batch)
+
+    def _targets(self):
+        run, args = self.roi_targets()
+        return run(*args)
+
+
+REGIONS = ["anchor_targets", "rpn_loss", "roi_targets", "box_loss", "mask_targets", "mask_loss"]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("region", REGIONS)
+def test_region_is_one_graph(model, region, device):
+    function, args = getattr(Regions(model, device), region)()
+    _traced_equals_eager(function, *args)
+
+
+@pytest.mark.needs_gpu
+@pytest.mark.parametrize("region", REGIONS)
+def test_region_does_not_wait_for_the_device(model, region):
+    function, args = getattr(Regions(model, "cuda"), region)()
+    function(*args)  # what is cached is made now
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        function(*args)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.slow
+@pytest.mark.needs_compiler
+@pytest.mark.parametrize("region", REGIONS)
+def test_region_compiles_with_inductor(model, region):
+    function, args = getattr(Regions(model, "cpu"), region)()
+    expected, compiled = function(*args), torch.compile(function, fullgraph=True)(*args)
+    for a, b in zip(
+        torch.utils._pytree.tree_leaves(_plain(expected)),
+        torch.utils._pytree.tree_leaves(_plain(compiled)),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b)
