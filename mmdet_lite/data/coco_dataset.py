@@ -1,0 +1,219 @@
+"""Data sets in COCO's format."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from mmdet_lite.data.coco_checks import check_image_files, clip_boxes
+from mmdet_lite.data.coco_file import read_coco
+from mmdet_lite.data.coco_table import CocoTable, build_table
+from mmdet_lite.data.dataset import DetectionDataset, Transform
+from mmdet_lite.data.image_io import read_image
+from mmdet_lite.data.problems import Problems
+from mmdet_lite.data.sample import Sample
+from mmdet_lite.registry import DATASETS
+from mmdet_lite.structures.masks import InstanceMasks
+
+logger = logging.getLogger("mmdet_lite")
+
+
+@DATASETS.register_module()
+class CocoDataset(DetectionDataset):
+    """Images with the annotations of a COCO file; everything wrong is listed at construction.
+
+    Labels follow the order of the classes, whatever the category ids are. Boxes are clipped to
+    their image. Crowds become ignore boxes. Images without objects stay, unless told otherwise.
+
+    Args:
+        ann_file: the annotation file.
+        image_dir: folder that the file's ``file_name`` values start from.
+        pipeline: transforms; reading the image and its annotations is not one of them.
+        metainfo: ``dict(classes=(...))`` chooses classes of the file and their order; by default
+            all, in the file's order. Annotations of other classes are not used.
+        with_masks: load masks too, for training on them or evaluating them.
+        filter_empty_gt: leave out images without objects; crowds do not count as objects.
+        bad_annotations: boxes without area and malformed masks are an 'error', or 'skip' leaves
+            them out with a warning.
+        indices: use the first so many images, or those at these positions.
+        seed: the run's seed.
+
+    Raises:
+        FileNotFoundError: there is no annotation file.
+        ValueError: the file, its content or an argument is wrong, or image files are missing.
+    """
+
+    def __init__(
+        self,
+        ann_file: str,
+        image_dir: str,
+        pipeline: Sequence[Transform] = (),
+        metainfo: dict[str, Any] | None = None,
+        with_masks: bool = False,
+        filter_empty_gt: bool = False,
+        bad_annotations: Literal["error", "skip"] = "error",
+        indices: int | Sequence[int] | None = None,
+        seed: int = 0,
+    ):
+        if bad_annotations not in ("error", "skip"):
+            raise ValueError(f"bad_annotations must be 'error' or 'skip', got {bad_annotations!r}")
+        self.image_dir = Path(image_dir)
+        self.table = _load_table(
+            Path(ann_file),
+            self.image_dir,
+            _read_classes(metainfo),
+            with_masks=with_masks,
+            skip_bad=bad_annotations == "skip",
+        )
+        super().__init__(self.table.classes, self.table.category_ids, pipeline, seed)
+        self.rows = _choose_images(self.table, filter_empty_gt, indices)
+        logger.info(
+            "%s: %d of %d images, %d objects and %d crowds of %d classes",
+            *(ann_file, len(self.rows), len(self.table.image_ids)),
+            *(np.sum(~self.table.is_crowd), np.sum(self.table.is_crowd), len(self.classes)),
+        )
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def image_sizes(self) -> np.ndarray:
+        """(N, 2) int64 (height, width), as the annotation file gives them."""
+        return self.table.image_sizes[self.rows]
+
+    def load(self, index: int) -> Sample:
+        """Read one image with its annotations.
+
+        Raises:
+            FileNotFoundError: the image file is gone.
+            ValueError: it cannot be decoded, or its size is not the annotation file's.
+        """
+        table, row = self.table, self.rows[index]
+        image, path = self._read_image(row)
+        size = image.shape[:2]
+        annotations = np.arange(*table.offsets[row : row + 2])
+        boxes = clip_boxes(table.boxes_xywh[annotations], table.image_sizes[row])
+        crowd = table.is_crowd[annotations]
+        objects = annotations[~crowd]
+        masks = None
+        if table.segmentations is not None:
+            masks = InstanceMasks([table.segmentations[i] for i in objects], size)
+        return Sample(
+            image=image,
+            boxes=boxes[~crowd],
+            labels=table.labels[objects],
+            annotation_ids=table.annotation_ids[objects],
+            ignore_boxes=boxes[crowd],
+            masks=masks,
+            image_id=int(table.image_ids[row]),
+            file=str(path),
+            index=index,
+            ori_shape=size,
+        )
+
+    def coco_dict(self) -> dict[str, Any]:
+        """Ground truth of the images and classes used: boxes as in the file, areas, crowds."""
+        table = self.table
+        names = zip(self.category_ids, self.classes, strict=True)
+        annotations = [
+            self._coco_annotation(row, i)
+            for row in self.rows.tolist()
+            for i in range(*table.offsets[row : row + 2])
+        ]
+        return {
+            "images": [self._coco_image(row) for row in self.rows.tolist()],
+            "annotations": annotations,
+            "categories": [{"id": key, "name": name} for key, name in names],
+        }
+
+    def _read_image(self, row: int) -> tuple[np.ndarray, Path]:
+        image_id, path = self.table.image_ids[row], self.image_dir / self.table.file_names[row]
+        try:
+            image = read_image(path)
+        except (OSError, ValueError) as error:
+            raise type(error)(f"image id {image_id}: {error}") from error
+        expected = tuple(self.table.image_sizes[row].tolist())
+        if image.shape[:2] != expected:
+            hint = "Correct the annotation file, or put the right image there."
+            if image.shape[1::-1] == expected:
+                hint = (
+                    "Height and width are exchanged: the file's EXIF orientation, which is applied "
+                    "here, was probably ignored when it was annotated. Rotate its pixels and "
+                    "remove the EXIF tag, or annotate it as it is shown."
+                )
+            raise ValueError(
+                f"image id {image_id}: {path} is {image.shape[0]} high and {image.shape[1]} wide, "
+                f"but the annotation file says {expected[0]} high and {expected[1]} wide. {hint}"
+            )
+        return image, path
+
+    def _coco_image(self, row: int) -> dict[str, Any]:
+        height, width = self.table.image_sizes[row].tolist()
+        file_name = str(self.table.file_names[row])
+        image_id = int(self.table.image_ids[row])
+        return {"id": image_id, "file_name": file_name, "height": height, "width": width}
+
+    def _coco_annotation(self, row: int, i: int) -> dict[str, Any]:
+        table = self.table
+        annotation = {
+            "id": int(table.annotation_ids[i]),
+            "image_id": int(table.image_ids[row]),
+            "category_id": self.category_ids[table.labels[i]],
+            "bbox": table.boxes_xywh[i].tolist(),
+            "area": float(table.areas[i]),
+            "iscrowd": int(table.is_crowd[i]),
+        }
+        if table.segmentations is not None:
+            annotation["segmentation"] = table.segmentations.to_coco(i)
+        return annotation
+
+
+def _load_table(
+    ann_file: Path,
+    image_dir: Path,
+    classes: Sequence[str] | None,
+    with_masks: bool,
+    skip_bad: bool,
+) -> CocoTable:
+    content = read_coco(ann_file)
+    problems = Problems(f"annotation file {ann_file}")
+    table = build_table(content, classes, with_masks, skip_bad, problems)
+    check_image_files(image_dir, [image["file_name"] for image in content["images"]], problems)
+    problems.raise_if_any("cannot be used")
+    assert table is not None, "build_table returns a table if there are no problems"
+    return table
+
+
+def _read_classes(metainfo: dict[str, Any] | None) -> tuple[str, ...] | None:
+    metainfo = dict(metainfo or {})
+    classes = metainfo.pop("classes", None)
+    if metainfo:
+        logger.warning("metainfo: %s not used; only 'classes' is", sorted(metainfo))
+    if classes is None:
+        return None
+    if isinstance(classes, str):
+        raise ValueError(f"metainfo classes must be a list of names: write [{classes!r}]")
+    if not classes or len(set(classes)) < len(classes):
+        raise ValueError(f"metainfo classes must be different names, got {list(classes)}")
+    return tuple(classes)
+
+
+def _choose_images(
+    table: CocoTable, filter_empty_gt: bool, indices: int | Sequence[int] | None
+) -> np.ndarray:
+    """Rows of the table to use, in the order in which the data set shows them."""
+    rows = np.arange(len(table.image_ids))
+    if filter_empty_gt:
+        objects = np.concatenate([[0], np.cumsum(~table.is_crowd)])[table.offsets]
+        rows = np.flatnonzero(np.diff(objects) > 0)
+    if indices is None:
+        return rows
+    chosen = np.arange(indices) if isinstance(indices, int) else np.asarray(indices, np.int64)
+    outside = chosen[(chosen < 0) | (chosen >= len(rows))].tolist()
+    if outside:
+        raise ValueError(f"indices {outside[:10]} do not exist: there are {len(rows)} images")
+    return rows[chosen]

@@ -1,0 +1,109 @@
+"""Samples to a padded batch, on the worker's side.
+
+Letters: B images, G padded objects, I padded ignore boxes, H, W padded size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmdet_lite.data.sample import Sample
+from mmdet_lite.structures.masks import InstanceMasks
+from mmdet_lite.structures.samples import Batch, GroundTruth, ImageMeta
+
+
+class Collate:
+    """Pads samples to a batch; every array of it is new, of the batch's own size.
+
+    Args:
+        size_divisor: the padded height and width are multiples of it.
+        masks: 'bitmaps' rasterises masks to the padded size, 'lazy' passes them on as they are,
+            None leaves them out.
+
+    Raises:
+        ValueError: ``masks`` is none of these.
+    """
+
+    def __init__(self, size_divisor: int = 32, masks: Literal["bitmaps", "lazy"] | None = None):
+        if masks not in ("bitmaps", "lazy", None):
+            raise ValueError(f"masks must be 'bitmaps', 'lazy' or None, got {masks!r}")
+        self.size_divisor = size_divisor
+        self.masks = masks
+
+    def __call__(self, samples: Sequence[Sample]) -> Batch:
+        """Pad ``samples`` to the batch's largest image and largest number of objects.
+
+        Raises:
+            ValueError: masks are wanted and a sample has none.
+        """
+        shapes = torch.tensor([sample.size for sample in samples])  # (B, 2)
+        pad_shapes = -(-shapes // self.size_divisor) * self.size_divisor
+        size = tuple(pad_shapes.amax(dim=0).tolist())
+        boxes, valid = _pad_rows([sample.boxes for sample in samples])
+        labels, _ = _pad_rows([sample.labels for sample in samples])
+        ignore_boxes, ignore_valid = _pad_rows([sample.ignore_boxes for sample in samples])
+        masks = self._collate_masks(samples, (*valid.shape, *size))
+        return Batch(
+            images=_pad_images([sample.image for sample in samples], size),
+            shapes=shapes,
+            pad_shapes=pad_shapes,
+            keys=torch.tensor([sample.key for sample in samples]),
+            gt=GroundTruth(boxes, labels, valid, ignore_boxes, ignore_valid, masks),
+            metas=[_meta(sample) for sample in samples],
+        )
+
+    def _collate_masks(
+        self, samples: Sequence[Sample], shape: tuple[int, int, int, int]
+    ) -> Tensor | list[InstanceMasks] | None:
+        if self.masks is None:
+            return None
+        without = [sample.image_id for sample in samples if sample.masks is None]
+        if without:
+            raise ValueError(
+                f"masks={self.masks!r} are to be collated, but images {without} come without: "
+                "build the data set with with_masks=True, or set masks=None"
+            )
+        if self.masks == "lazy":
+            return [sample.masks for sample in samples]
+        padded = np.zeros(shape, dtype=np.uint8)
+        for rows, sample in zip(padded, samples, strict=True):
+            height, width = sample.size
+            rows[: len(sample.masks), :height, :width] = sample.masks.bitmaps()
+        return torch.from_numpy(padded)
+
+
+def _pad_images(images: Sequence[np.ndarray], size: tuple[int, int]) -> Tensor:
+    padded = np.zeros((len(images), 3, *size), dtype=np.uint8)
+    for channels, image in zip(padded, images, strict=True):
+        height, width = image.shape[:2]
+        channels[:, :height, :width] = image.transpose(2, 0, 1)
+    return torch.from_numpy(padded)
+
+
+def _pad_rows(arrays: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+    """Stack (n, ...) arrays to (B, max n or 1, ...) and say which rows are filled: (B, max n)."""
+    length = max(1, *(len(array) for array in arrays))
+    padded = np.zeros((len(arrays), length, *arrays[0].shape[1:]), dtype=arrays[0].dtype)
+    valid = np.zeros((len(arrays), length), dtype=bool)
+    for i, array in enumerate(arrays):
+        padded[i, : len(array)] = array
+        valid[i, : len(array)] = True
+    return torch.from_numpy(padded), torch.from_numpy(valid)
+
+
+def _meta(sample: Sample) -> ImageMeta:
+    return ImageMeta(
+        image_id=sample.image_id,
+        file=sample.file,
+        index=sample.index,
+        slot=sample.slot,
+        ori_shape=sample.ori_shape,
+        shape=sample.size,
+        scale_factor=sample.scale_factor,
+        flip=sample.flip,
+    )

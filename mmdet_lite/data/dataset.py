@@ -1,0 +1,82 @@
+"""What every detection data set offers: samples by reference, and its ground truth as COCO."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from mmdet_lite.data.rng import AUGMENTATION, generator
+from mmdet_lite.data.sample import Sample, SampleRef
+from mmdet_lite.random_keys import image_key
+
+Transform = Callable[[Sample, np.random.Generator], Sample]
+
+
+class DetectionDataset(Dataset):
+    """Base class. Loading an image and its annotations is ``load``; the pipeline only changes them.
+
+    A sample is a function of ``(seed, epoch, index)``: all transforms draw from one generator
+    that is made from these three, in whatever process and order the sample is asked for.
+
+    Args:
+        classes: K names; label ``k`` means ``classes[k]``.
+        category_ids: K ids by which the annotation file knows these classes.
+        pipeline: transforms, called in order as ``transform(sample, rng)``.
+        seed: the run's seed, 0 or larger.
+
+    Raises:
+        ValueError: ``seed`` is negative.
+    """
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        category_ids: Sequence[int],
+        pipeline: Sequence[Transform] = (),
+        seed: int = 0,
+    ):
+        if seed < 0:
+            raise ValueError(f"{type(self).__name__}: seed must be 0 or larger, got {seed}")
+        self.classes = tuple(classes)
+        self.category_ids = tuple(category_ids)
+        self.pipeline = list(pipeline)
+        self.seed = seed
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def load(self, index: int) -> Sample:
+        """Read one image with its annotations, before any transform."""
+        raise NotImplementedError
+
+    @property
+    def image_sizes(self) -> np.ndarray:
+        """(N, 2) int64 (height, width) of all images as loaded."""
+        raise NotImplementedError
+
+    def coco_dict(self) -> dict[str, Any]:
+        """The ground truth in COCO's format with the file's own ids, as an evaluation needs it."""
+        raise NotImplementedError
+
+    def __getitem__(self, ref: SampleRef | int) -> Sample:
+        """Load and transform one sample; a plain index means epoch 0, iteration 0, slot 0.
+
+        Raises:
+            IndexError: the index is outside the data set.
+            TypeError: a transform returned something else than a Sample.
+        """
+        ref = ref if isinstance(ref, SampleRef) else SampleRef(int(ref))
+        if not 0 <= ref.index < len(self):
+            raise IndexError(f"index {ref.index} of a data set of {len(self)} images")
+        sample = self.load(ref.index)
+        rng = generator(AUGMENTATION, self.seed, ref.epoch, ref.index)
+        for transform in self.pipeline:
+            sample = transform(sample, rng)
+            if not isinstance(sample, Sample):
+                name = getattr(transform, "__name__", type(transform).__name__)
+                raise TypeError(f"transform {name} returned {sample!r}, expected a Sample")
+        return replace(sample, slot=ref.slot, key=image_key(self.seed, ref.iteration, ref.slot))

@@ -1,0 +1,68 @@
+"""Image files to RGB arrays; what cannot be decoded completely is an error, never a grey area."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import cv2
+import mmcv
+import numpy as np
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Decode an image file of any common format.
+
+    EXIF orientation is applied. Grey, palette, RGBA, CMYK and 16-bit files become 8-bit RGB;
+    an alpha channel is dropped.
+
+    Args:
+        path: the image file.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is empty, truncated or not an image.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"image file not found: {path} (absolute: {path.absolute()})")
+    content = path.read_bytes()
+    if not content:
+        raise ValueError(f"image file {path} is empty (0 bytes): fetch it again")
+    if _lacks_end_marker(content):
+        _decode_strictly(content, path)
+    image = mmcv.imfrombytes(content, backend="cv2")
+    if image is None:
+        raise ValueError(
+            f"{path} is not an image that OpenCV can decode: {len(content)} bytes, beginning with "
+            f"{content[:8]!r}. Check the file, or convert it to JPEG or PNG"
+        )
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _lacks_end_marker(content: bytes) -> bool:
+    """Whether a JPEG or PNG does not end as it should; other formats are left to the decoder."""
+    if content.startswith(b"\xff\xd8"):
+        return not content.rstrip(b"\0 \t\r\n").endswith(b"\xff\xd9")
+    if content.startswith(b"\x89PNG"):
+        return b"IEND" not in content[-64:]
+    return False
+
+
+def _decode_strictly(content: bytes, path: Path) -> None:
+    """Tell a truncated file from a sound one with bytes behind its end.
+
+    OpenCV fills what is missing of a JPEG with grey and says nothing; Pillow refuses.
+    """
+    from PIL import Image
+
+    try:
+        Image.open(io.BytesIO(content)).load()
+    except Exception as error:  # Pillow raises OSError, SyntaxError, struct.error, ...
+        raise ValueError(
+            f"image file {path} is truncated or damaged ({len(content)} bytes: {error}): "
+            "fetch it again, or take it out of the annotation file"
+        ) from error

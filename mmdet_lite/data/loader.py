@@ -1,0 +1,121 @@
+"""Data loaders: batches made by worker processes while the model computes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import cv2
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+from mmdet_lite.data.collate import Collate
+from mmdet_lite.data.dataset import DetectionDataset
+from mmdet_lite.data.sample import SampleRef
+from mmdet_lite.data.samplers import EvalBatchSampler, TrainBatchSampler
+from mmdet_lite.structures.samples import Batch
+
+_DEATH = ("exited unexpectedly", "killed by signal")  # torch's words for a worker that is gone
+
+
+class DetectionLoader(DataLoader):
+    """A loader of batches; what comes out does not depend on the number of workers.
+
+    Args:
+        dataset: what to load from.
+        batch_sampler: which samples make up which batch.
+        collate: samples to a batch.
+        num_workers: worker processes; 0 loads in the calling process.
+    """
+
+    def __init__(
+        self,
+        dataset: DetectionDataset,
+        batch_sampler: Sampler[list[SampleRef]],
+        collate: Collate,
+        num_workers: int,
+    ):
+        super().__init__(
+            dataset,
+            batch_sampler=batch_sampler,
+            collate_fn=collate,
+            num_workers=num_workers,
+            persistent_workers=num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            worker_init_fn=_init_worker,
+            # An own generator: a loader otherwise draws its workers' seeds from torch's global
+            # one, and a run would depend on how often it was resumed.
+            generator=torch.Generator().manual_seed(dataset.seed),
+        )
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield batches.
+
+        Raises:
+            RuntimeError: a worker process died.
+        """
+        try:
+            yield from super().__iter__()
+        except RuntimeError as error:
+            if not any(words in str(error) for words in _DEATH):
+                raise
+            raise RuntimeError(
+                f"a data loading worker died, which as a rule means that memory ran out: {error}\n"
+                f"Lower num_workers (now {self.num_workers}) or the batch size; in a container "
+                "give more shared memory (docker run --shm-size=8g). num_workers=0 loads in the "
+                "main process and shows an error where it happens."
+            ) from error
+
+
+def build_train_loader(
+    dataset: DetectionDataset,
+    batch_size: int,
+    num_workers: int = 2,
+    group_by_aspect: bool = True,
+    masks: Literal["bitmaps", "lazy"] | None = None,
+    size_divisor: int = 32,
+    start_iteration: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+) -> DetectionLoader:
+    """An endless loader for training; order, transforms and keys follow the data set's seed.
+
+    Args:
+        dataset: what to load from.
+        batch_size: images a process and step.
+        num_workers: worker processes.
+        group_by_aspect: put images of like orientation together.
+        masks: see :class:`mmdet_lite.data.collate.Collate`.
+        size_divisor: padded heights and widths are multiples of it.
+        start_iteration: the step to begin with.
+        rank: this process.
+        world_size: number of processes.
+    """
+    sampler = TrainBatchSampler(
+        dataset.image_sizes,
+        batch_size,
+        dataset.seed,
+        rank=rank,
+        world_size=world_size,
+        group_by_aspect=group_by_aspect,
+        start_iteration=start_iteration,
+    )
+    return DetectionLoader(dataset, sampler, Collate(size_divisor, masks), num_workers)
+
+
+def build_eval_loader(
+    dataset: DetectionDataset,
+    batch_size: int = 1,
+    num_workers: int = 2,
+    masks: Literal["bitmaps", "lazy"] | None = None,
+    size_divisor: int = 32,
+    rank: int = 0,
+    world_size: int = 1,
+) -> DetectionLoader:
+    """A loader that yields every image once, in order; arguments as for training."""
+    sampler = EvalBatchSampler(len(dataset), batch_size, rank, world_size)
+    return DetectionLoader(dataset, sampler, Collate(size_divisor, masks), num_workers)
+
+
+def _init_worker(worker_id: int) -> None:
+    cv2.setNumThreads(0)  # the workers are the parallelism

@@ -1,0 +1,302 @@
+"""Transforms: the image, its boxes and its masks are changed together, on the host.
+
+A transform is called as ``transform(sample, rng)`` and returns a new sample; everything random is
+drawn from ``rng``. Sizes in arguments are (width, height), as in MMDetection's configs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+import mmcv
+import numpy as np
+
+from mmdet_lite.data.sample import Sample
+from mmdet_lite.registry import TRANSFORMS
+from mmdet_lite.structures.masks import tight_boxes
+
+_FLIPS = ("", "horizontal", "vertical", "both")  # index: bit 0 mirrors x, bit 1 mirrors y
+
+
+def resize(sample: Sample, size: tuple[int, int]) -> Sample:
+    """Scale a sample to (width, height) ``size``."""
+    height, width = sample.size
+    factors = (size[0] / width, size[1] / height)
+    box_factors = np.array(factors * 2, dtype=np.float32)
+    return replace(
+        sample,
+        image=mmcv.imresize(sample.image, size, backend="cv2"),
+        boxes=sample.boxes * box_factors,
+        ignore_boxes=sample.ignore_boxes * box_factors,
+        masks=None if sample.masks is None else sample.masks.resize((size[1], size[0])),
+        scale_factor=(sample.scale_factor[0] * factors[0], sample.scale_factor[1] * factors[1]),
+    )
+
+
+def resize_within(sample: Sample, scale: tuple[int, int], keep_ratio: bool) -> Sample:
+    """Scale as large as fits ``scale``: (long, short) edge if the ratio is kept, else (w, h)."""
+    if keep_ratio:
+        width, height = mmcv.rescale_size(sample.size[::-1], scale)
+        scale = (max(width, 1), max(height, 1))  # a strip may round to nothing
+    return resize(sample, scale)
+
+
+def flip(sample: Sample, direction: str) -> Sample:
+    """Mirror a sample: 'horizontal' or 'vertical'."""
+    return replace(
+        sample,
+        image=np.ascontiguousarray(mmcv.imflip(sample.image, direction)),
+        boxes=_flip_boxes(sample.boxes, sample.size, direction),
+        ignore_boxes=_flip_boxes(sample.ignore_boxes, sample.size, direction),
+        masks=None if sample.masks is None else sample.masks.flip(direction),
+        flip=_FLIPS[_FLIPS.index(sample.flip) ^ _FLIPS.index(direction)],
+    )
+
+
+def crop(sample: Sample, x: int, y: int, width: int, height: int) -> Sample:
+    """Cut out a window inside the image.
+
+    Boxes are clipped; where there are masks, to what can still be seen of the object. Objects of
+    which nothing is left are left out.
+    """
+    corner = np.array([x, y, x, y], dtype=np.float32)
+    shifted = sample.boxes - corner
+    boxes = _clip(shifted, width, height)
+    ignore_boxes = _clip(sample.ignore_boxes - corner, width, height)
+    masks = None
+    if sample.masks is not None:
+        masks = sample.masks.crop(x, y, width, height)
+        cut = np.flatnonzero((boxes != shifted).any(axis=1) & _have_area(boxes))
+        visible = tight_boxes(masks.select(cut).bitmaps())
+        boxes[cut, :2] = np.maximum(boxes[cut, :2], visible[:, :2])
+        boxes[cut, 2:] = np.minimum(boxes[cut, 2:], visible[:, 2:])
+    cropped = replace(
+        sample,
+        image=sample.image[y : y + height, x : x + width],
+        boxes=boxes,
+        ignore_boxes=ignore_boxes[_have_area(ignore_boxes)],
+        masks=masks,
+    )
+    return cropped.select(_have_area(boxes))
+
+
+@TRANSFORMS.register_module()
+class Resize:
+    """Resize to one scale.
+
+    Args:
+        scale: with ``keep_ratio`` the (long, short) edges that the image must fit in, else the
+            (width, height) that it gets.
+        keep_ratio: scale both axes alike.
+
+    Raises:
+        ValueError: ``scale`` is not two positive integers.
+    """
+
+    def __init__(self, scale: tuple[int, int], keep_ratio: bool = True):
+        self.scale = _read_pair("Resize", "scale", scale)
+        self.keep_ratio = keep_ratio
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        return resize_within(sample, self.scale, self.keep_ratio)
+
+
+@TRANSFORMS.register_module()
+class RandomChoiceResize:
+    """Resize to one of several scales, each as likely.
+
+    Args:
+        scales: see :class:`Resize`.
+        keep_ratio: scale both axes alike.
+
+    Raises:
+        ValueError: there is no scale, or one is not two positive integers.
+    """
+
+    def __init__(self, scales: Sequence[tuple[int, int]], keep_ratio: bool = True):
+        if not scales:
+            raise ValueError("RandomChoiceResize: scales is empty, give at least one")
+        self.scales = [_read_pair("RandomChoiceResize", "scales", scale) for scale in scales]
+        self.keep_ratio = keep_ratio
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        scale = self.scales[rng.integers(len(self.scales))]
+        return resize_within(sample, scale, self.keep_ratio)
+
+
+@TRANSFORMS.register_module()
+class RandomResize:
+    """Resize to a scale between two; both edges are drawn on their own, bounds included.
+
+    Args:
+        scale: two scales, see :class:`Resize`.
+        keep_ratio: scale both axes alike.
+
+    Raises:
+        ValueError: ``scale`` is not two pairs of positive integers.
+    """
+
+    def __init__(self, scale: Sequence[tuple[int, int]], keep_ratio: bool = True):
+        if len(scale) != 2:
+            raise ValueError(f"RandomResize: scale must be two scales to draw between, got {scale}")
+        scales = [_read_pair("RandomResize", "scale", one) for one in scale]
+        self.low, self.high = np.min(scales, axis=0), np.max(scales, axis=0)
+        self.keep_ratio = keep_ratio
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        scale = tuple(rng.integers(self.low, self.high + 1).tolist())
+        return resize_within(sample, scale, self.keep_ratio)
+
+
+@TRANSFORMS.register_module()
+class RandomFlip:
+    """Mirror with probability ``prob``.
+
+    Args:
+        prob: of any flip, 0..1.
+        direction: 'horizontal' or 'vertical'; or several, one of which is drawn.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+
+    def __init__(self, prob: float = 0.5, direction: str | Sequence[str] = "horizontal"):
+        self.directions = [direction] if isinstance(direction, str) else list(direction)
+        if not self.directions or not {"horizontal", "vertical"}.issuperset(self.directions):
+            raise ValueError(
+                f"RandomFlip: direction must be 'horizontal' or 'vertical', got {direction!r}"
+            )
+        if not 0 <= prob <= 1:
+            raise ValueError(f"RandomFlip: prob must be between 0 and 1, got {prob}")
+        self.prob = prob
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        if rng.random() >= self.prob:
+            return sample
+        return flip(sample, self.directions[rng.integers(len(self.directions))])
+
+
+@TRANSFORMS.register_module()
+class RandomCrop:
+    """Cut out a random window; an object stays if any of its box does.
+
+    Where a window without objects is not wanted and one is drawn, it is moved onto a random
+    object, so that no sample is thrown away.
+
+    Args:
+        crop_size: (width, height) in pixels, cut to the image's; or as shares of the image.
+        crop_type: 'absolute' for pixels, 'relative' for shares.
+        allow_negative_crop: whether an image with objects may lose them all.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        crop_size: tuple[float, float],
+        crop_type: Literal["absolute", "relative"] = "absolute",
+        allow_negative_crop: bool = False,
+    ):
+        if crop_type not in ("absolute", "relative"):
+            raise ValueError(
+                f"RandomCrop: crop_type must be 'absolute' or 'relative', got {crop_type!r}"
+            )
+        self.is_relative = crop_type == "relative"
+        if self.is_relative:
+            crop_size = tuple(crop_size)
+            if len(crop_size) != 2 or not all(0 < share <= 1 for share in crop_size):
+                raise ValueError(
+                    f"RandomCrop: relative crop_size must be in (0, 1], got {crop_size}"
+                )
+        else:
+            crop_size = _read_pair("RandomCrop", "crop_size", crop_size)
+        self.crop_size = crop_size
+        self.allow_negative_crop = allow_negative_crop
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        image_size = np.array(sample.size[::-1])  # x before y from here on
+        window = np.minimum(self._window(image_size), image_size)
+        start = rng.integers(0, image_size - window + 1)
+        cropped = crop(sample, *start.tolist(), *window.tolist())
+        if self.allow_negative_crop or len(cropped.boxes) or not len(sample.boxes):
+            return cropped
+        box = sample.boxes[rng.integers(len(sample.boxes))]
+        centre = np.minimum((box[:2] + box[2:]) / 2, image_size - 1).astype(int)
+        low = np.maximum(centre - window + 1, 0)
+        high = np.minimum(centre, image_size - window)
+        return crop(sample, *rng.integers(low, high + 1).tolist(), *window.tolist())
+
+    def _window(self, image_size: np.ndarray) -> np.ndarray:
+        if not self.is_relative:
+            return np.array(self.crop_size)
+        return np.maximum((image_size * self.crop_size + 0.5).astype(int), 1)
+
+
+@TRANSFORMS.register_module()
+class Pad:
+    """Pad with black on the right and below; the padding counts as a part of the image.
+
+    A batch is padded to its largest image anyway, see :class:`mmdet_lite.data.collate.Collate`.
+
+    Args:
+        size: (width, height) to reach at least.
+        size_divisor: round both edges up to a multiple.
+        pad_to_square: make both edges as long as the longer one.
+
+    Raises:
+        ValueError: not exactly one of the arguments is given.
+    """
+
+    def __init__(
+        self,
+        size: tuple[int, int] | None = None,
+        size_divisor: int | None = None,
+        pad_to_square: bool = False,
+    ):
+        given = [size is not None, size_divisor is not None, pad_to_square]
+        if sum(given) != 1:
+            raise ValueError("Pad: give exactly one of size, size_divisor and pad_to_square")
+        self.size = None if size is None else _read_pair("Pad", "size", size)
+        self.size_divisor = size_divisor
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        height, width = self._target(*sample.size)
+        return replace(
+            sample,
+            image=mmcv.impad(sample.image, shape=(height, width)),
+            masks=None if sample.masks is None else sample.masks.pad((height, width)),
+        )
+
+    def _target(self, height: int, width: int) -> tuple[int, int]:
+        if self.size is not None:
+            return max(height, self.size[1]), max(width, self.size[0])
+        if self.size_divisor is not None:
+            return tuple(
+                -(-edge // self.size_divisor) * self.size_divisor for edge in (height, width)
+            )
+        return max(height, width), max(height, width)
+
+
+def _read_pair(owner: str, name: str, value: Sequence[int]) -> tuple[int, int]:
+    pair = tuple(value) if isinstance(value, Sequence) else (value,)
+    if len(pair) != 2 or not all(isinstance(edge, int) and edge > 0 for edge in pair):
+        raise ValueError(f"{owner}: {name} must be two positive integers, got {value!r}")
+    return pair
+
+
+def _flip_boxes(boxes: np.ndarray, size: tuple[int, int], direction: str) -> np.ndarray:
+    axis = 0 if direction == "horizontal" else 1
+    flipped = boxes.copy()
+    flipped[:, [axis, axis + 2]] = size[1 - axis] - boxes[:, [axis + 2, axis]]
+    return flipped
+
+
+def _clip(boxes: np.ndarray, width: int, height: int) -> np.ndarray:
+    return np.clip(boxes, 0, np.array([width, height] * 2, dtype=np.float32))
+
+
+def _have_area(boxes: np.ndarray) -> np.ndarray:
+    return (boxes[:, 2:] > boxes[:, :2]).all(axis=1)

@@ -1,0 +1,174 @@
+"""COCO's average precision and recall: the evaluation loop is faster-coco-eval's.
+
+Letters, as in COCO: T IoU thresholds, R recall thresholds, K categories, A area ranges, M numbers
+of detections an image.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+from faster_coco_eval import COCO, COCOeval_faster
+from pycocotools import mask as coco_mask
+
+from mmdet_lite.evaluation.coco_results import CocoResults
+
+NO_SUCH_OBJECTS = -1.0  # COCO's value where the ground truth has nothing to find
+
+_AREAS = ("", "_s", "_m", "_l")  # all, small (< 32**2 px), medium, large (> 96**2 px)
+_IOU_50, _IOU_75 = 0, 5  # places in T: 0.50, 0.55, ..., 0.95
+
+_quiet = logging.getLogger("mmdet_lite.coco_eval").debug
+
+
+def select_annotations(coco_dict: dict, category_ids: Sequence[int]) -> list[dict]:
+    """The annotations of some categories.
+
+    Args:
+        coco_dict: ground truth in COCO's format.
+        category_ids: the categories that count.
+    """
+    wanted = set(category_ids)
+    return [a for a in coco_dict["annotations"] if a["category_id"] in wanted]
+
+
+def index_ground_truth(coco_dict: dict, annotations: Sequence[dict]) -> COCO:
+    """Make ground truth ready for :func:`evaluate`; what is given is not changed.
+
+    Annotations are numbered anew, from 1: the evaluation takes a match with annotation 0 for no
+    match. One without ``area`` has that of its box.
+
+    Args:
+        coco_dict: has the images and the categories.
+        annotations: those that count.
+    """
+    numbered = []
+    for number, annotation in enumerate(annotations, start=1):
+        _, _, width, height = annotation["bbox"]
+        defaults = {"area": width * height, "iscrowd": 0}
+        numbered.append({**defaults, **annotation, "id": number})
+    return _index(coco_dict["images"], coco_dict["categories"], numbered)
+
+
+def evaluate(
+    ground_truth: COCO,
+    results: CocoResults,
+    metric: str,
+    category_ids: Sequence[int],
+    max_detections: Sequence[int],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Match detections with the ground truth.
+
+    Args:
+        ground_truth: from :func:`index_ground_truth`.
+        results: detections, sorted by image.
+        metric: 'bbox', 'segm', or 'proposal' (boxes without regard to their class).
+        category_ids: the data set's category id of each label.
+        max_detections: how many of an image's best detections count (for each class, if classes
+            count), ascending.
+
+    Returns:
+        Precision (T, R, K, A, M) and recall (T, K, A, M); K in the order of sorted category ids.
+    """
+    annotations = _detection_annotations(results, metric == "segm", category_ids)
+    images, categories = (ground_truth.dataset[key] for key in ("images", "categories"))
+    evaluator = COCOeval_faster(
+        ground_truth,
+        _index(images, categories, annotations),
+        iouType="segm" if metric == "segm" else "bbox",
+        print_function=_quiet,
+    )
+    evaluator.params.catIds = sorted(category_ids)
+    evaluator.params.maxDets = list(max_detections)
+    evaluator.params.useCats = int(metric != "proposal")
+    evaluator.evaluate()
+    evaluator.accumulate()
+    return evaluator.eval["precision"], evaluator.eval["recall"]
+
+
+def summarize_precision(precision: np.ndarray, prefix: str) -> dict[str, float]:
+    """Average precision at the largest number of detections, by IoU threshold and object size.
+
+    Args:
+        precision: (T, R, K, A, M).
+        prefix: of the keys, as in 'bbox_mAP_50'.
+    """
+    at_most = precision[..., -1]
+    values = {
+        f"{prefix}_mAP": _mean(at_most[:, :, :, 0]),
+        f"{prefix}_mAP_50": _mean(at_most[_IOU_50, :, :, 0]),
+        f"{prefix}_mAP_75": _mean(at_most[_IOU_75, :, :, 0]),
+    }
+    for index, area in enumerate(_AREAS[1:], start=1):
+        values[f"{prefix}_mAP{area}"] = _mean(at_most[:, :, :, index])
+    return values
+
+
+def summarize_recall(
+    recall: np.ndarray, prefix: str, max_detections: Sequence[int]
+) -> dict[str, float]:
+    """Average recall by number of detections and, at the largest, by object size.
+
+    Args:
+        recall: (T, K, A, M).
+        prefix: of the keys, as in 'bbox_AR@100' and 'bbox_AR_s@100'.
+        max_detections: the M numbers.
+    """
+    values = {
+        f"{prefix}_AR@{number}": _mean(recall[:, :, 0, index])
+        for index, number in enumerate(max_detections)
+    }
+    for index, area in enumerate(_AREAS[1:], start=1):
+        values[f"{prefix}_AR{area}@{max_detections[-1]}"] = _mean(recall[:, :, index, -1])
+    return values
+
+
+def summarize_classes(
+    precision: np.ndarray, prefix: str, classes: Sequence[str], category_ids: Sequence[int]
+) -> dict[str, float]:
+    """Average precision of every class, as in 'bbox_AP/person'.
+
+    Args:
+        precision: (T, R, K, A, M).
+        prefix: of the keys.
+        classes: the K names, by label.
+        category_ids: the data set's category id of each label.
+    """
+    places = np.searchsorted(sorted(category_ids), category_ids)
+    return {
+        f"{prefix}_AP/{name}": _mean(precision[:, :, place, 0, -1])
+        for name, place in zip(classes, places, strict=True)
+    }
+
+
+def _detection_annotations(
+    results: CocoResults, with_masks: bool, category_ids: Sequence[int]
+) -> list[dict]:
+    annotations = []
+    for index, box in enumerate(results.boxes_xywh.tolist()):
+        annotation = {
+            "id": index + 1,
+            "image_id": int(results.image_ids[index]),
+            "category_id": int(category_ids[results.labels[index]]),
+            "score": float(results.scores[index]),
+            "bbox": box,
+            "area": box[2] * box[3],
+            "iscrowd": 0,
+        }
+        if with_masks:
+            annotation["segmentation"] = results.segmentation(index)
+            annotation["area"] = float(coco_mask.area(annotation["segmentation"]))
+        annotations.append(annotation)
+    return annotations
+
+
+def _index(images: list[dict], categories: list[dict], annotations: list[dict]) -> COCO:
+    tables = {"images": images, "categories": categories, "annotations": annotations}
+    return COCO(tables, print_function=_quiet)
+
+
+def _mean(values: np.ndarray) -> float:
+    counted = values[values > NO_SUCH_OBJECTS]
+    return float(counted.mean()) if counted.size else NO_SUCH_OBJECTS
