@@ -1,0 +1,158 @@
+"""The log of a run: readable lines, JSON lines and, where installed, TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import re
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mmdet_lite.engine.distributed import is_main
+
+logger = logging.getLogger("mmdet_lite")
+
+_MAIN_METRIC = re.compile(r"_mAP(_50|_75)?$")  # the line shows these; log.jsonl has all
+_NOT_PLOTTED = ("mode", "iter", "epoch")
+_NOT_LOSSES = ("mode", "iter", "epoch", "lr", "grad_norm", "time", "data_time_share", "memory_mb")
+
+
+class RunLog:
+    """Writes ``train.log``, ``log.jsonl`` and TensorBoard events into a folder.
+
+    It also receives everything that goes to Python's logger 'mmdet_lite', until :meth:`close`.
+    Only the main process writes. A resumed run appends; where iterations repeat in ``log.jsonl``,
+    the later line counts.
+
+    Args:
+        work_dir: the run's folder, made if need be.
+    """
+
+    def __init__(self, work_dir: str | Path):
+        self.work_dir = Path(work_dir)
+        self._handlers: list[logging.Handler] = []
+        self._json_file = None
+        self._tensorboard = None
+        if not is_main():
+            return
+        self.work_dir.mkdir(parents=True, exist_ok=True)
+        self._add_handler(logging.StreamHandler(sys.stdout), "%H:%M:%S")
+        log_file = logging.FileHandler(self.work_dir / "train.log", encoding="utf-8")
+        self._add_handler(log_file, "%Y-%m-%d %H:%M:%S")
+        logger.setLevel(logging.INFO)
+        self._json_file = (self.work_dir / "log.jsonl").open("a", encoding="utf-8")
+        self._tensorboard = _open_tensorboard(self.work_dir / "tensorboard")
+
+    def __enter__(self) -> RunLog:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def train(self, record: dict[str, Any], position: str, eta_seconds: float) -> None:
+        """Log one interval of training.
+
+        Args:
+            record: mode, iter, epoch, lr, loss and the losses it is the sum of, grad_norm, time
+                (seconds per iteration), data_time_share (0..1), memory_mb, and what else the
+                model gave.
+            position: where the run is, for people: 'epoch 3/12  iter 150/720'.
+            eta_seconds: time to the end of training.
+        """
+        logger.info(format_train_line(record, position, eta_seconds))
+        self._record(record)
+
+    def val(self, record: dict[str, Any]) -> None:
+        """Log the metrics of one validation; ``record`` has mode, iter, epoch and the metrics."""
+        values = {k: v for k, v in record.items() if k not in _NOT_PLOTTED}
+        main = {k: v for k, v in values.items() if _MAIN_METRIC.search(k)} or values
+        metrics = "  ".join(f"{k} {v:.4f}" for k, v in main.items())
+        logger.info(f"validation at epoch {record['epoch']}, iter {record['iter']}:  {metrics}")
+        self._record(record)
+
+    def close(self) -> None:
+        """Close the files and let go of the logger."""
+        for handler in self._handlers:
+            logger.removeHandler(handler)
+            handler.close()
+        for writer in (self._json_file, self._tensorboard):
+            if writer is not None:
+                writer.close()
+        self._handlers, self._json_file, self._tensorboard = [], None, None
+
+    def _add_handler(self, handler: logging.Handler, date_format: str) -> None:
+        handler.setFormatter(_Formatter("%(asctime)s  %(prefix)s%(message)s", date_format))
+        logger.addHandler(handler)
+        self._handlers.append(handler)
+
+    def _record(self, record: dict[str, Any]) -> None:
+        if self._json_file is not None:
+            self._json_file.write(json.dumps(_finite_or_null(record)) + "\n")
+            self._json_file.flush()
+        if self._tensorboard is not None:
+            for name, value in record.items():
+                if name not in _NOT_PLOTTED:
+                    self._tensorboard.add_scalar(f"{record['mode']}/{name}", value, record["iter"])
+
+
+def format_train_line(record: dict[str, Any], position: str, eta_seconds: float) -> str:
+    """One interval of training, readable at a glance; arguments as of :meth:`RunLog.train`."""
+    losses = [
+        f"{k.removeprefix('loss_')} {v:.3f}"
+        for k, v in record.items()
+        if "loss" in k and k != "loss"
+    ]
+    others = [f"{k} {v:.4g}" for k, v in record.items() if "loss" not in k and k not in _NOT_LOSSES]
+    parts = [
+        position,
+        f"eta {timedelta(seconds=round(eta_seconds))}",
+        f"lr {record['lr']:.1e}",
+        f"loss {record['loss']:.3f}" + (f" ({'  '.join(losses)})" if len(losses) > 1 else ""),
+        *others,
+        *([f"grad {record['grad_norm']:.2f}"] if "grad_norm" in record else []),
+        f"{record['time']:.3f} s/it (data {record['data_time_share']:.0%})",
+        f"mem {record['memory_mb']:.0f} MB",
+    ]
+    return "  ".join(parts)
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Peak memory so far in MiB: what torch allocated on the GPU, else the process's peak RSS."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    if sys.platform == "win32":
+        return math.nan
+    import resource  # not on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+class _Formatter(logging.Formatter):
+    """Puts the level in front of warnings and errors only."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        record.prefix = f"{record.levelname}: " if record.levelno >= logging.WARNING else ""
+        return super().format(record)
+
+
+def _open_tensorboard(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        logger.info("TensorBoard is not installed, so no events are written for it")
+        return None
+    return SummaryWriter(str(folder))
+
+
+def _finite_or_null(record: dict[str, Any]) -> dict[str, Any]:
+    """JSON knows neither infinity nor NaN."""
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in record.items()
+    }

@@ -1,0 +1,175 @@
+"""Optimizers from a config: torch's classes, and the parameter groups they work on."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from mmdet_lite.registry import OPTIMIZERS, build
+
+logger = logging.getLogger(__name__)
+
+NORM_LAYERS = (
+    nn.BatchNorm1d,
+    nn.BatchNorm2d,
+    nn.BatchNorm3d,
+    nn.SyncBatchNorm,
+    nn.GroupNorm,
+    nn.LayerNorm,
+    nn.InstanceNorm1d,
+    nn.InstanceNorm2d,
+    nn.InstanceNorm3d,
+)
+
+
+def _register_torch_optimizers() -> None:
+    for name, cls in vars(torch.optim).items():
+        if isinstance(cls, type) and issubclass(cls, Optimizer) and cls is not Optimizer:
+            OPTIMIZERS.register_module(name=name, module=cls)
+
+
+_register_torch_optimizers()
+
+
+@dataclass(frozen=True)
+class ParamGroupRules:
+    """Which parameters deviate from the optimizer's own lr and weight decay.
+
+    Patterns are regular expressions searched in the parameter's name; the factors of all patterns
+    that match are multiplied.
+
+    Args:
+        norm_decay: weight decay of the normalisation layers' weights and biases.
+        bias_decay: weight decay of all other biases.
+        lr_multipliers: pattern -> factor on the learning rate.
+        decay_multipliers: pattern -> factor on the weight decay, after the two above.
+    """
+
+    norm_decay: float | None = None
+    bias_decay: float | None = None
+    lr_multipliers: dict[str, float] = field(default_factory=dict)
+    decay_multipliers: dict[str, float] = field(default_factory=dict)
+
+    def lr_factor(self, name: str) -> float:
+        """The factor on a parameter's learning rate."""
+        return _multiply(self.lr_multipliers, name)
+
+    def decay(self, name: str, owner: nn.Module, default: float) -> float:
+        """The weight decay of a parameter that belongs to the layer ``owner``."""
+        if self.norm_decay is not None and isinstance(owner, NORM_LAYERS):
+            default = self.norm_decay
+        elif self.bias_decay is not None and name.rpartition(".")[2] == "bias":
+            default = self.bias_decay
+        return default * _multiply(self.decay_multipliers, name)
+
+
+def build_optimizer(cfg: dict, model: nn.Module, param_groups: dict | None = None) -> Optimizer:
+    """Build an optimizer over the model's trainable parameters.
+
+    Args:
+        cfg: ``dict(type='SGD', lr=0.02, ...)``, from ``torch.optim`` or registered by you.
+        model: its parameters with ``requires_grad`` are optimized, whatever else is left alone.
+        param_groups: arguments of :class:`ParamGroupRules`.
+
+    Returns:
+        The optimizer. Parameters that share lr and weight decay form a group, which knows their
+        names (``param_names``); the group on the optimizer's own lr comes first.
+
+    Raises:
+        KeyError: there is no such optimizer.
+        TypeError: an argument is unknown or missing.
+        ValueError: nothing is trainable, or a multiplier pattern matches no trainable parameter.
+    """
+    trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if not trainable:
+        raise ValueError(
+            f"{type(model).__name__} has no trainable parameter (none has requires_grad); "
+            "freeze fewer layers"
+        )
+    rules = build({"type": ParamGroupRules, **(param_groups or {})}, OPTIMIZERS)
+    _check_patterns(rules, list(trainable))
+    everything = {"params": list(trainable.items())}
+    defaults = build(cfg, OPTIMIZERS, params=[everything]).defaults
+    groups = _group_parameters(model, trainable, rules, defaults)
+    optimizer = build(cfg, OPTIMIZERS, params=groups)
+    _log_summary(optimizer, model)
+    return optimizer
+
+
+def scale_lr(lr: float, base_batch_size: int, actual_batch_size: int) -> float:
+    """Scale a learning rate linearly with the batch size, and say so in the log.
+
+    Args:
+        lr: the learning rate meant for ``base_batch_size``.
+        base_batch_size: images per optimizer step that ``lr`` was tuned for.
+        actual_batch_size: images per optimizer step of this run, over all processes.
+
+    Returns:
+        The learning rate for this run.
+    """
+    scaled = lr * actual_batch_size / base_batch_size
+    logger.info(
+        "learning rate: %g in the config, for batches of %d images; this run has %d, so %g",
+        lr,
+        base_batch_size,
+        actual_batch_size,
+        scaled,
+    )
+    return scaled
+
+
+def _group_parameters(
+    model: nn.Module, trainable: dict[str, Tensor], rules: ParamGroupRules, defaults: dict
+) -> list[dict]:
+    """Parameters of equal (lr factor, weight decay) together; names travel with them."""
+    groups = defaultdict(list)
+    for name, parameter in trainable.items():
+        owner = model.get_submodule(name.rpartition(".")[0])
+        decay = rules.decay(name, owner, defaults.get("weight_decay", 0.0))
+        groups[rules.lr_factor(name), decay].append((name, parameter))
+    ordered = sorted(groups.items(), key=lambda item: item[0][0] != 1)
+    return [
+        {"params": members, "lr": defaults["lr"] * factor, "weight_decay": decay}
+        for (factor, decay), members in ordered
+    ]
+
+
+def _multiply(multipliers: dict[str, float], name: str) -> float:
+    product = 1.0
+    for pattern, factor in multipliers.items():
+        if re.search(pattern, name):
+            product *= factor
+    return product
+
+
+def _check_patterns(rules: ParamGroupRules, names: list[str]) -> None:
+    problems = [
+        f"{option} {pattern!r}"
+        for option in ("lr_multipliers", "decay_multipliers")
+        for pattern in getattr(rules, option)
+        if not any(re.search(pattern, name) for name in names)
+    ]
+    if problems:
+        raise ValueError(
+            f"param_groups: {', '.join(problems)} matches no trainable parameter. Patterns are "
+            f"regular expressions searched in names like {', '.join(names[:3])}"
+        )
+
+
+def _log_summary(optimizer: Optimizer, model: nn.Module) -> None:
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    frozen = sum(1 for p in model.parameters() if not p.requires_grad)
+    logger.info(
+        "optimizer %s: %d trainable parameters (%.2f M values), %d frozen; parameter groups: %d",
+        type(optimizer).__name__,
+        len(parameters),
+        sum(p.numel() for p in parameters) / 1e6,
+        frozen,
+        len(optimizer.param_groups),
+    )

@@ -1,0 +1,110 @@
+"""What a checkpoint of a run holds, and how a run takes it back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmdet_lite.engine.checkpoint import load_checkpoint
+from mmdet_lite.engine.distributed import unwrap
+from mmdet_lite.engine.hooks import hook_states, load_hook_states
+from mmdet_lite.engine.randomness import load_random_state, random_state
+from mmdet_lite.engine.weights import load_exactly
+
+if TYPE_CHECKING:
+    from mmdet_lite.engine.trainer import Trainer
+
+
+def run_state(trainer: Trainer) -> dict:
+    """Everything that changes during training, taken between two iterations.
+
+    ``gradients`` are there only in the middle of accumulated batches. ``identity`` is what a
+    resumed run must have in common with this one.
+
+    Raises:
+        FloatingPointError: the last step was not finite, so that its weights are not worth keeping.
+    """
+    trainer.progress.flush()
+    model = unwrap(trainer.model)
+    gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+    return {
+        "model": model.state_dict(),
+        "ema": None if trainer.ema is None else trainer.ema.state_dict(),
+        "optimizer": trainer.optimizer.state_dict(),
+        "gradients": gradients,
+        "lr_scheduler": trainer.lr_scheduler.state_dict(),
+        "scaler": trainer.scaler.state_dict(),
+        "progress": trainer.progress.state_dict(),
+        "hooks": hook_states(trainer.hooks),
+        "random": random_state(),
+        "iteration": trainer.iteration,
+        "epoch": trainer.epoch,
+        "metrics": trainer.metrics,
+        "best": trainer.best,
+        "identity": _identity(trainer),
+        "meta": trainer.meta,
+    }
+
+
+def load_run_state(trainer: Trainer, path: str | Path) -> None:
+    """Put a trainer where the run that wrote a checkpoint was.
+
+    Args:
+        trainer: newly built, with the model, optimizer and settings of that run.
+        path: the checkpoint.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CheckpointError: the file cannot be read safely.
+        ValueError: it does not hold a run, or one that differs from this one.
+    """
+    state = load_checkpoint(path)
+    _check_same_run(state, _identity(trainer), path)
+    model = unwrap(trainer.model)
+    load_exactly(model, state["model"], str(path))
+    if trainer.ema is not None:
+        trainer.ema.load_state_dict(state["ema"])
+    trainer.optimizer.load_state_dict(state["optimizer"])
+    for name, gradient in state["gradients"].items():
+        model.get_parameter(name).grad = gradient.to(trainer.device)
+    trainer.lr_scheduler.load_state_dict(state["lr_scheduler"])
+    trainer.scaler.load_state_dict(state["scaler"])
+    trainer.progress.load_state_dict(state["progress"])
+    load_hook_states(trainer.hooks, state["hooks"])
+    load_random_state(state["random"])
+    trainer.iteration = state["iteration"]
+    trainer.metrics = state["metrics"]
+    trainer.best = state["best"]
+
+
+def _identity(trainer: Trainer) -> dict:
+    return {
+        "optimizer": type(trainer.optimizer).__name__,
+        "parameter groups": [g.get("param_names") for g in trainer.optimizer.param_groups],
+        "accumulate": trainer.settings.accumulate,
+        "precision": trainer.settings.precision,
+        "ema": trainer.ema is not None,
+        "iterations per epoch": trainer.data.iterations_per_epoch,
+    }
+
+
+def _check_same_run(state: dict, identity: dict, path: str | Path) -> None:
+    if "identity" not in state:
+        raise ValueError(
+            f"{path} holds no run to resume, only {', '.join(map(str, list(state)[:5]))}; to start "
+            "a new run from its weights, set load_from"
+        )
+    saved = state["identity"]
+    differing = [name for name in identity if saved.get(name) != identity[name]]
+    if differing:
+        listed = "; ".join(_difference(name, saved.get(name), identity[name]) for name in differing)
+        raise ValueError(
+            f"{path} cannot be resumed by this run, which differs: {listed}. Resume with the "
+            "config of that run, or start a new run from its weights with load_from"
+        )
+
+
+def _difference(name: str, saved: Any, own: Any) -> str:
+    if isinstance(own, list):
+        return f"the {name} hold other parameters (frozen layers or param_groups changed?)"
+    return f"{name} was {saved} and is {own}"

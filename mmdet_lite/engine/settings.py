@@ -1,0 +1,99 @@
+"""The settings of a training run, checked before anything is built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+AUTOCAST_DTYPES = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+_POSITIVE = (
+    "max_epochs",
+    "max_iters",
+    "val_interval",
+    "checkpoint_interval",
+    "keep_last",
+    "log_interval",
+    "accumulate",
+    "clip_grad_norm",
+)
+
+
+@dataclass
+class TrainSettings:
+    """How long, how precisely and with what records to train.
+
+    Intervals are counted like the run: in epochs with ``max_epochs``, in iterations with
+    ``max_iters``. An iteration is one batch. The end of a run is always validated and saved.
+
+    Args:
+        max_epochs: length of the run in epochs; or
+        max_iters: in iterations. Exactly one of the two.
+        val_interval: between validations; None: every epoch, or only at the end of a run that is
+            counted in iterations.
+        checkpoint_interval: between checkpoints; None: as ``val_interval``.
+        keep_last: how many of the periodic checkpoints to keep, beside the best.
+        best_metric: the metric that decides which checkpoint is the best (the highest value);
+            None: the first that the evaluation gives.
+        log_interval: iterations between two log lines.
+        precision: 'float32', or autocast to 'bf16' or 'fp16' (with a gradient scaler).
+        channels_last: keep the model's convolution weights in channels-last memory format.
+        accumulate: batches per optimizer step; their gradients are averaged.
+        clip_grad_norm: upper limit of the gradient's norm; None: no limit.
+        ema: ``dict(decay=..., ramp_up=...)`` to keep an exponential moving average of the
+            weights, which is then what is validated; None: no average.
+        deterministic: only deterministic algorithms; an operation that has none is an error.
+
+    Raises:
+        ValueError: settings are out of range or contradict each other; all of them are listed.
+    """
+
+    max_epochs: int | None = None
+    max_iters: int | None = None
+    val_interval: int | None = None
+    checkpoint_interval: int | None = None
+    keep_last: int = 3
+    best_metric: str | None = None
+    log_interval: int = 50
+    precision: str = "float32"
+    channels_last: bool = False
+    accumulate: int = 1
+    clip_grad_norm: float | None = None
+    ema: dict | None = None
+    deterministic: bool = False
+
+    def __post_init__(self) -> None:
+        if problems := self._problems():
+            raise ValueError("training settings: " + "; ".join(problems))
+        if self.val_interval is None:
+            self.val_interval = 1 if self.max_epochs else self.max_iters
+        if self.checkpoint_interval is None:
+            self.checkpoint_interval = self.val_interval
+
+    @property
+    def length(self) -> int:
+        """Length of the run, in epochs or iterations."""
+        return self.max_epochs or self.max_iters
+
+    def unit(self, iterations_per_epoch: int) -> int:
+        """How many iterations the run's length and intervals count as one."""
+        return iterations_per_epoch if self.max_epochs else 1
+
+    def _problems(self) -> list[str]:
+        problems = [
+            f"{name} is {getattr(self, name)}, expected more than 0"
+            for name in _POSITIVE
+            if getattr(self, name) is not None and getattr(self, name) <= 0
+        ]
+        if (self.max_epochs is None) == (self.max_iters is None):
+            problems.append(
+                "exactly one of max_epochs and max_iters must be set, they are "
+                f"{self.max_epochs} and {self.max_iters}"
+            )
+        if self.precision not in AUTOCAST_DTYPES:
+            problems.append(
+                f"precision is {self.precision!r}, expected {', '.join(map(repr, AUTOCAST_DTYPES))}"
+            )
+        if unknown := set(self.ema or ()) - {"decay", "ramp_up"}:
+            problems.append(f"ema has {sorted(unknown)}, expected only 'decay' and 'ramp_up'")
+        return problems

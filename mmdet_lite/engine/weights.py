@@ -1,0 +1,230 @@
+"""Loading weights into a model, strictly or as far as they fit."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from mmdet_lite.engine.checkpoint import load_checkpoint
+
+logger = logging.getLogger(__name__)
+
+_LISTED = 10
+
+
+@dataclass
+class _Mismatch:
+    """How given weights differ from the model's; shapes are (given, the model's)."""
+
+    missing: list[str]
+    unexpected: list[str]
+    reshaped: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
+
+    def any(self) -> bool:
+        return bool(self.missing or self.unexpected or self.reshaped)
+
+    def report(self, limit: int | None) -> str:
+        """One line a kind of difference, each with its count and the first ``limit`` names."""
+        reshaped = [f"{k} {given} -> {own}" for k, (given, own) in self.reshaped.items()]
+        lines = [
+            _list_names("missing", self.missing, limit),
+            _list_names("not in the model", self.unexpected, limit),
+            _list_names("of another shape (given -> model)", reshaped, limit),
+        ]
+        return "\n".join(f"  {line}" for line in lines if line)
+
+
+def load_weights(
+    model: nn.Module,
+    checkpoint: dict | str | Path,
+    strict: bool = True,
+    classes: Sequence[str] | None = None,
+) -> None:
+    """Load weights: all of them exactly, or (``strict=False``) those that fit.
+
+    Averaged (EMA) weights are preferred where the checkpoint has them, since they are what its
+    metrics were measured with.
+
+    Args:
+        model: with ``class_rows()`` if ``classes`` is given: state-dict name -> (rows per class
+            along dim 0, whether the rows of the background follow those of the classes).
+        checkpoint: a file, or the dict inside one: ours, ``{'state_dict': ...}``, or bare tensors.
+        strict: names and shapes must be equal. Otherwise what does not fit is left out and listed.
+        classes: the model's class names; rows that belong to a class are then taken by its name
+            from the checkpoint, which must know its own names. Other classes stay initialised.
+
+    Raises:
+        ValueError: the weights do not fit, or class names are wanted and missing.
+        FileNotFoundError: there is no such file.
+        CheckpointError: the file cannot be read safely.
+    """
+    source = "the given weights" if isinstance(checkpoint, dict) else str(checkpoint)
+    content = checkpoint if isinstance(checkpoint, dict) else load_checkpoint(checkpoint)
+    weights = _find_weights(content, source)
+    if classes is not None:
+        weights = _match_classes(model, weights, _class_names(content, source), classes, source)
+    if strict:
+        load_exactly(model, weights, source)
+    else:
+        _load_fitting(model, weights, source)
+    logger.info("%s: loaded into %s", source, type(model).__name__)
+
+
+def load_exactly(model: nn.Module, weights: dict[str, Tensor], source: str) -> None:
+    """Load a state dict whose names and shapes must be the model's.
+
+    Args:
+        model: receives the weights.
+        weights: name -> tensor.
+        source: where they come from, for messages.
+
+    Raises:
+        ValueError: names or shapes differ; lists which.
+    """
+    mismatch = _compare(weights, model.state_dict())
+    if mismatch.any():
+        raise ValueError(
+            f"{source}: the weights do not fit {type(model).__name__}\n"
+            f"{mismatch.report(_LISTED)}\n{_hint(mismatch)}"
+        )
+    model.load_state_dict(weights)
+
+
+def _load_fitting(model: nn.Module, weights: dict[str, Tensor], source: str) -> None:
+    mismatch = _compare(weights, model.state_dict())
+    left_out = {*mismatch.unexpected, *mismatch.reshaped}
+    fitting = {name: value for name, value in weights.items() if name not in left_out}
+    if not fitting:
+        raise ValueError(
+            f"{source}: no weight fits {type(model).__name__}, it is of another architecture\n"
+            f"{mismatch.report(_LISTED)}"
+        )
+    model.load_state_dict(fitting, strict=False)
+    if mismatch.any():
+        logger.warning(
+            "%s: %d of %d tensors fit; these differ and were left out or left as initialised\n%s",
+            source,
+            len(fitting),
+            len(weights),
+            mismatch.report(None),
+        )
+
+
+def _find_weights(content: dict, source: str) -> dict[str, Tensor]:
+    """The name -> tensor dict inside a checkpoint, without wrappers' prefixes."""
+    candidates = [content[k] for k in ("ema", "model", "state_dict") if content.get(k)]
+    weights = next((c for c in candidates if isinstance(c, dict)), content)
+    if candidates and weights is content.get("ema"):
+        logger.info("%s: taking the averaged (EMA) weights", source)
+        weights = {name: value for name, value in weights.items() if name != "n_averaged"}
+    others = [name for name, value in weights.items() if not isinstance(value, Tensor)]
+    if others or not weights:
+        raise ValueError(
+            f"{source} holds no weights: expected a dict of tensors, or one under 'model' or "
+            f"'state_dict'; found the keys {', '.join(map(str, list(content)[:_LISTED])) or 'none'}"
+        )
+    if all(name.startswith("module.") for name in weights):
+        weights = {name.removeprefix("module."): value for name, value in weights.items()}
+    return weights
+
+
+def _compare(weights: dict[str, Tensor], own: dict[str, Tensor]) -> _Mismatch:
+    return _Mismatch(
+        missing=[name for name in own if name not in weights],
+        unexpected=[name for name in weights if name not in own],
+        reshaped={
+            name: (tuple(value.shape), tuple(own[name].shape))
+            for name, value in weights.items()
+            if name in own and value.shape != own[name].shape
+        },
+    )
+
+
+def _hint(mismatch: _Mismatch) -> str:
+    if mismatch.missing or mismatch.unexpected:
+        return "Was it made by another architecture? Use the config that it was trained with."
+    return (
+        "Was it trained on another number of classes? Use its own config; to fine-tune from it, "
+        "set load_from, which leaves such tensors out."
+    )
+
+
+def _list_names(title: str, names: Sequence[str], limit: int | None) -> str:
+    if not names:
+        return ""
+    shown = ", ".join(names[:limit])
+    more = f" and {len(names) - limit} more" if limit and len(names) > limit else ""
+    return f"{title} ({len(names)}): {shown}{more}"
+
+
+def _class_names(content: dict, source: str) -> list[str]:
+    """The class names that a checkpoint was trained with (ours, or MMDetection 3.x's)."""
+    meta = content.get("meta") or {}
+    names = meta.get("classes") or (meta.get("dataset_meta") or {}).get("classes")
+    if not names:
+        raise ValueError(
+            f"{source}: classes are to be matched by name, but it does not tell its class names "
+            "(meta.classes); load it without matching classes"
+        )
+    return list(names)
+
+
+def _match_classes(
+    model: nn.Module,
+    weights: dict[str, Tensor],
+    old: Sequence[str],
+    new: Sequence[str],
+    source: str,
+) -> dict[str, Tensor]:
+    """Reorder the rows of class-dependent tensors to the model's classes."""
+    shared = [name for name in new if name in old]
+    if not shared:
+        raise ValueError(
+            f"{source}: none of its classes ({', '.join(old[:_LISTED])}) is among the model's "
+            f"({', '.join(new[:_LISTED])}); load it without matching classes"
+        )
+    added = [name for name in new if name not in old]
+    logger.info("%s: %d classes matched by name: %s", source, len(shared), ", ".join(shared))
+    if added:
+        logger.info("%s: not known there, left as initialised: %s", source, ", ".join(added))
+    own = model.state_dict()
+    matched = dict(weights)
+    for name, (rows, has_background) in model.class_rows().items():
+        value = weights.get(name)
+        # a tensor of any other shape is not laid out by class: comparing will report it
+        if value is not None and _has_rows(value, own[name], rows, has_background, old, new):
+            matched[name] = _take_rows(value, own[name], rows, old, new)
+    return matched
+
+
+def _has_rows(
+    value: Tensor,
+    own: Tensor,
+    rows: int,
+    has_background: bool,
+    old: Sequence[str],
+    new: Sequence[str],
+) -> bool:
+    return (
+        len(value) == rows * (len(old) + has_background)
+        and len(own) == rows * (len(new) + has_background)
+        and value.shape[1:] == own.shape[1:]
+    )
+
+
+def _take_rows(
+    value: Tensor, own: Tensor, rows: int, old: Sequence[str], new: Sequence[str]
+) -> Tensor:
+    result = own.detach().clone()
+    position = {name: index for index, name in enumerate(old)}
+    for index, name in enumerate(new):
+        if name in position:
+            start = position[name] * rows
+            result[index * rows : (index + 1) * rows] = value[start : start + rows]
+    background = len(new) * rows
+    result[background:] = value[len(old) * rows :]
+    return result

@@ -1,0 +1,93 @@
+"""Run with: pytest tests/engine/test_log.py"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import sys
+
+import pytest
+import torch
+
+from mmdet_lite.engine.log import RunLog, format_train_line, peak_memory_mb
+
+RECORD = {
+    "mode": "train",
+    "iter": 1590,
+    "epoch": 3,
+    "lr": 0.02,
+    "loss": 1.2341,
+    "loss_rpn_cls": 0.123,
+    "loss_mask": 0.5,
+    "acc": 93.123,
+    "grad_norm": 4.211,
+    "time": 0.4123,
+    "data_time_share": 0.031,
+    "memory_mb": 2310.4,
+}
+
+
+@pytest.fixture
+def log(tmp_path):
+    with RunLog(tmp_path / "run") as log:
+        yield log
+
+
+def test_the_line_is_readable_at_a_glance():
+    assert format_train_line(RECORD, "epoch 3/12  iter 150/720", 751.3) == (
+        "epoch 3/12  iter 150/720  eta 0:12:31  lr 2.0e-02  loss 1.234 (rpn_cls 0.123  mask 0.500)"
+        "  acc 93.12  grad 4.21  0.412 s/it (data 3%)  mem 2310 MB"
+    )
+
+
+def test_a_model_with_one_loss_has_no_parenthesis():
+    record = {**RECORD, "loss": 1.0}
+    del record["loss_rpn_cls"], record["loss_mask"], record["grad_norm"]
+    line = format_train_line(record, "iter 5/9", 1)
+    assert "  loss 1.000  acc 93.12  0.412 s/it" in line
+
+
+def test_json_lines_hold_every_value(log):
+    log.train(RECORD, "iter 150/720", 1.0)
+    log.val({"mode": "val", "iter": 1590, "epoch": 3, "bbox_mAP": 0.4, "segm_mAP": math.nan})
+    lines = (log.work_dir / "log.jsonl").read_text().splitlines()
+    assert json.loads(lines[0]) == RECORD
+    assert json.loads(lines[1]) == {
+        "mode": "val",
+        "iter": 1590,
+        "epoch": 3,
+        "bbox_mAP": 0.4,
+        "segm_mAP": None,
+    }
+
+
+def test_messages_of_all_modules_reach_the_console_and_the_file(tmp_path, capsys):
+    with RunLog(tmp_path):
+        logging.getLogger("mmdet_lite.somewhere").info("hello")
+        logging.getLogger("mmdet_lite.somewhere").warning("look here")
+    logging.getLogger("mmdet_lite.somewhere").warning("too late")
+    text = (tmp_path / "train.log").read_text()
+    for output in (text, capsys.readouterr().out):
+        assert "  hello\n" in output
+        assert "  WARNING: look here\n" in output
+        assert "too late" not in output
+
+
+def test_a_resumed_run_appends(tmp_path):
+    for value in (0.1, 0.2):
+        with RunLog(tmp_path) as log:
+            log.val({"mode": "val", "iter": 1, "epoch": 1, "mAP": value})
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 2
+    assert (tmp_path / "train.log").read_text().count("validation at epoch 1, iter 1") == 2
+
+
+def test_missing_tensorboard_is_said_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with RunLog(tmp_path) as log:
+        log.train(RECORD, "iter 1/2", 1.0)
+    assert capsys.readouterr().out.count("TensorBoard is not installed") == 1
+
+
+def test_memory_is_that_of_this_process():
+    assert 50 < peak_memory_mb(torch.device("cpu")) < 100_000

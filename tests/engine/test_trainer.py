@@ -1,0 +1,264 @@
+"""Run with: pytest tests/engine/test_trainer.py"""
+
+from __future__ import annotations
+
+import json
+from itertools import islice
+
+import pytest
+import torch
+from torch import nn
+
+from mmdet_lite.engine.checkpoint import load_checkpoint
+from mmdet_lite.engine.hooks import Hook
+
+
+class Recorder(Hook):
+    def __init__(self):
+        self.calls = []
+
+    def before_train(self, trainer):
+        self.calls.append("before_train")
+
+    def before_step(self, trainer, batch):
+        self.calls.append(f"before_step {trainer.iteration}")
+
+    def after_step(self, trainer, losses):
+        assert not losses["loss_cls"].requires_grad
+        self.calls.append(f"after_step {trainer.iteration}")
+
+    def after_epoch(self, trainer):
+        self.calls.append(f"after_epoch {trainer.epoch}")
+
+    def after_validation(self, trainer, metrics):
+        self.calls.append(f"after_validation {list(metrics)}")
+
+    def after_train(self, trainer):
+        self.calls.append("after_train")
+
+
+class Stop(Hook):
+    def __init__(self, iteration):
+        self.iteration = iteration
+
+    def after_step(self, trainer, losses):
+        if trainer.iteration == self.iteration:
+            trainer.stop("enough")
+
+
+def checkpoints(trainer):
+    return sorted(path.name for path in trainer.work_dir.glob("*.pth"))
+
+
+def records(trainer, mode):
+    lines = (trainer.work_dir / "log.jsonl").read_text().splitlines()
+    return [r for r in map(json.loads, lines) if r["mode"] == mode]
+
+
+def scripted_metrics(values):
+    """An evaluation that gives these values, one after the other."""
+    iterator = iter(values)
+    return lambda model: {"bbox_mAP": next(iterator), "segm_mAP": 0.0}
+
+
+def test_the_loss_falls_on_a_batch_seen_again_and_again(make_trainer, make_batch):
+    def loader(start):
+        while True:
+            yield make_batch(0, size=6)
+
+    trainer = make_trainer(loader=loader, max_iters=100, log_interval=10)
+    trainer.train()
+    losses = [record["loss"] for record in records(trainer, "train")]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_hooks_are_called_in_order(make_trainer):
+    hook = Recorder()
+    make_trainer(hooks=[hook], max_epochs=1).train()
+    steps = [f"{when}_step {i}" for i in range(4) for when in ("before", "after")]
+    assert hook.calls == [
+        "before_train",
+        *steps,
+        "after_epoch 1",
+        "after_validation ['toy_mAP']",
+        "after_train",
+    ]
+
+
+def test_the_best_and_the_last_checkpoints_are_kept(make_trainer):
+    evaluate = scripted_metrics([0.1, 0.3, 0.2, 0.3, 0.1])
+    trainer = make_trainer(evaluate=evaluate, max_epochs=5, keep_last=2)
+    trainer.train()
+    assert checkpoints(trainer) == ["best_bbox_mAP.pth", "epoch_4.pth", "epoch_5.pth"]
+    best = load_checkpoint(trainer.work_dir / "best_bbox_mAP.pth")
+    assert best["best"] == {"metric": "bbox_mAP", "value": 0.3, "iteration": 8}
+    assert best["meta"] == {"classes": ["a", "b", "c"]}
+
+
+def test_the_best_is_saved_also_between_two_checkpoints(make_trainer):
+    evaluate = scripted_metrics([0.1, 0.3, 0.2])
+    trainer = make_trainer(evaluate=evaluate, max_epochs=3, val_interval=1, checkpoint_interval=3)
+    trainer.train()
+    assert checkpoints(trainer) == ["best_bbox_mAP.pth", "epoch_3.pth"]
+    assert load_checkpoint(trainer.work_dir / "best_bbox_mAP.pth")["epoch"] == 2
+
+
+def test_a_metric_that_is_not_a_number_is_never_the_best(make_trainer):
+    trainer = make_trainer(evaluate=scripted_metrics([float("nan")]), max_epochs=1)
+    trainer.train()
+    assert checkpoints(trainer) == ["epoch_1.pth"]
+
+
+def test_an_unknown_best_metric_is_told_with_the_known_ones(make_trainer):
+    trainer = make_trainer(evaluate=scripted_metrics([0.1]), max_epochs=1, best_metric="mask_mAP")
+    with pytest.raises(ValueError, match="'mask_mAP' is not among .* bbox_mAP, segm_mAP"):
+        trainer.train()
+
+
+def test_a_run_by_iterations_ends_with_a_validation_and_a_checkpoint(make_trainer):
+    trainer = make_trainer(max_iters=6, checkpoint_interval=4, val_interval=4, log_interval=5)
+    trainer.train()
+    assert checkpoints(trainer) == ["best_toy_mAP.pth", "iter_4.pth", "iter_6.pth"]
+    assert [(r["iter"], r["epoch"]) for r in records(trainer, "val")] == [(4, 1), (6, 2)]
+    assert [r["iter"] for r in records(trainer, "train")] == [5, 6]
+
+
+def test_a_hook_can_stop_the_run(make_trainer):
+    trainer = make_trainer(hooks=[Stop(iteration=5)], max_epochs=3)
+    trainer.train()
+    assert trainer.iteration == 6
+    assert checkpoints(trainer) == ["best_toy_mAP.pth", "epoch_1.pth", "iter_6.pth"]
+
+
+def test_accumulated_batches_give_the_step_of_their_mean(make_trainer, make_batch):
+    class Mean(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(()))
+
+        def loss(self, batch):
+            return {"loss": (self.weight * batch.keys.float()).mean()}
+
+    sgd = {"type": "SGD", "lr": 1.0}
+    model = Mean()
+    trainer = make_trainer(model, sgd, evaluate=None, max_iters=5, accumulate=3)
+    factors = [trainer.lr_scheduler.lr_lambdas[0](step) for step in range(2)]
+    trainer.train()
+    means = [make_batch(i).keys.float().mean() for i in range(5)]
+    # three batches, then the two that remain
+    expected = -factors[0] * sum(means[:3]) / 3 - factors[1] * sum(means[3:]) / 2
+    assert model.weight.item() == pytest.approx(float(expected))
+
+
+def test_the_gradient_is_clipped_and_its_norm_before_that_logged(make_trainer):
+    class Steep(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(2))
+
+        def loss(self, batch):
+            return {"loss": (self.weight * torch.tensor([30.0, 40.0])).sum()}
+
+    model = Steep()
+    sgd = {"type": "SGD", "lr": 1000.0}  # the warm-up starts at a thousandth
+    trainer = make_trainer(model, sgd, evaluate=None, max_iters=1, clip_grad_norm=1.0)
+    trainer.train()
+    assert model.weight.tolist() == pytest.approx([-0.6, -0.8])
+    assert records(trainer, "train")[0]["grad_norm"] == 50.0
+
+
+def test_averaged_weights_are_what_is_validated(make_trainer):
+    seen = []
+    trainer = make_trainer(
+        evaluate=lambda model: seen.append(model) or {"mAP": 0.5},
+        max_iters=2,
+        ema={"decay": 0.9, "ramp_up": 0},
+    )
+    trainer.train()
+    assert seen == [trainer.ema.module]
+    assert not torch.equal(trainer.ema.module.fc_cls.weight, trainer.model.fc_cls.weight)
+    assert trainer.model.training
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_reduced_precision_trains_with_float32_weights(make_trainer, toy_model, precision):
+    dtypes = set()
+    model = toy_model()
+    model.conv.register_forward_hook(lambda module, args, output: dtypes.add(output.dtype))
+    trainer = make_trainer(model, evaluate=None, max_iters=4, precision=precision)
+    before = model.conv.weight.detach().clone()
+    trainer.train()
+    assert dtypes == {torch.bfloat16 if precision == "bf16" else torch.float16}
+    assert model.conv.weight.dtype == torch.float32
+    assert not torch.equal(before, model.conv.weight)
+    assert ("skipped_steps" in records(trainer, "train")[0]) == (precision == "fp16")
+
+
+def test_channels_last_is_the_weights_memory_format(make_trainer):
+    trainer = make_trainer(evaluate=None, max_iters=1, channels_last=True)
+    trainer.train()
+    assert trainer.model.conv.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def bad_model(toy_model, bad_iteration):
+    """A toy model whose loss is NaN at one iteration (and sane at all others)."""
+
+    class Bad(toy_model):
+        calls = 0
+
+        def loss(self, batch):
+            losses = super().loss(batch)
+            if self.calls == bad_iteration:
+                losses["loss_size"] = losses["loss_size"] * torch.nan
+            self.calls += 1
+            return losses
+
+    return Bad()
+
+
+@pytest.mark.parametrize("bad_iteration", range(6))
+def test_no_checkpoint_is_written_after_a_bad_step(make_trainer, toy_model, bad_iteration):
+    trainer = make_trainer(
+        bad_model(toy_model, bad_iteration), max_iters=6, checkpoint_interval=1, keep_last=9
+    )
+    with pytest.raises(FloatingPointError) as error:
+        trainer.train()
+    message = str(error.value)
+    assert f"at iteration {bad_iteration} (counted from 0): loss_cls " in message
+    assert "loss_size nan" in message
+    ids = 1000 + 2 * bad_iteration
+    assert f"image ids {ids}, {ids + 1}." in message
+    assert checkpoints(trainer) == [f"iter_{i}.pth" for i in range(1, bad_iteration + 1)]
+
+
+def test_weights_after_a_bad_step_are_not_validated(make_trainer, toy_model):
+    def evaluate(model):
+        raise AssertionError("called")
+
+    trainer = make_trainer(bad_model(toy_model, 3), evaluate=evaluate, max_epochs=2)
+    with pytest.raises(FloatingPointError, match="at iteration 3 "):
+        trainer.train()
+
+
+def test_a_bad_step_between_checkpoints_is_noticed_one_step_later(make_trainer, toy_model):
+    model = bad_model(toy_model, 2)
+    trainer = make_trainer(model, max_iters=50)
+    with pytest.raises(FloatingPointError, match="at iteration 2 "):
+        trainer.train()
+    assert model.calls == 4
+
+
+def test_a_loader_that_ends_too_early_is_told(make_trainer, make_batch):
+    trainer = make_trainer(loader=lambda start: islice(map(make_batch, range(9)), 3), max_epochs=2)
+    with pytest.raises(RuntimeError, match="ended at iteration 3, before the run's 8"):
+        trainer.train()
+
+
+def test_an_interrupted_run_says_how_to_continue(make_trainer, make_batch, caplog):
+    def loader(start):
+        yield make_batch(0)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make_trainer(loader=loader, max_iters=9).train()
+    assert "interrupted at iteration 1 of 9; a resumed run continues" in caplog.text
