@@ -1,0 +1,33 @@
+"""The demonstration: train on procedural shapes, evaluate, show pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmengine.config import Config
+
+from mmdet_lite.apis.test import test, write_json
+from mmdet_lite.apis.train import train
+
+CONFIG = "demo/mask-rcnn_r18_fpn_shapes.py"
+_REPORTED = ("bbox_mAP", "bbox_mAP_50", "segm_mAP", "segm_mAP_50")
+
+
+def demo(cfg: Config, work_dir: str | Path) -> dict[str, float]:
+    """Train with the demo config, evaluate the best checkpoint, leave everything in a folder.
+
+    Args:
+        cfg: the demo config, options applied.
+        work_dir: receives metrics.json, checkpoints, config, logs, curves and pictures.
+
+    Returns:
+        The metrics and ``train_seconds``.
+    """
+    work_dir = Path(work_dir)
+    seconds = train(cfg, work_dir)["train_seconds"]
+    best = work_dir / f"best_{cfg.train.best_metric}.pth"
+    metrics = test(cfg, best, show_dir=work_dir / "vis", show_num=16)
+    metrics = {name: metrics[name] for name in _REPORTED} | {"train_seconds": seconds}
+    write_json(work_dir / "metrics.json", metrics)
+    print(f"trained in {seconds:.0f} s; pictures: {work_dir / 'vis'}, {work_dir / 'curves.png'}")
+    return metrics

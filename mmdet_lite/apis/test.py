@@ -1,0 +1,150 @@
+"""Evaluating a model."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from torch import nn
+
+from mmdet_lite.apis.build import (
+    build_dataset,
+    build_eval,
+    build_metric,
+    build_model,
+    check_classes,
+    choose_device,
+    read_path,
+)
+from mmdet_lite.apis.config import require
+from mmdet_lite.data.dataset import DetectionDataset
+from mmdet_lite.data.loader import DetectionLoader
+from mmdet_lite.engine.settings import AUTOCAST_DTYPES
+from mmdet_lite.engine.weights import load_weights
+from mmdet_lite.structures.samples import to_device
+from mmdet_lite.visualization.results import Instances, save_comparison
+
+logger = logging.getLogger("mmdet_lite")
+
+
+def test(
+    cfg: Config,
+    checkpoint: str | Path,
+    out_metrics: str | Path | None = None,
+    out: str | Path | None = None,
+    show_dir: str | Path | None = None,
+    show_num: int = 50,
+) -> dict[str, float]:
+    """Evaluate a checkpoint on ``test_data``.
+
+    Args:
+        cfg: the config.
+        checkpoint: weights that fit the model exactly.
+        out_metrics: JSON file for the metrics.
+        out: prefix of the JSON files for the detections in COCO's results format.
+        show_dir: folder for pictures of ground truth beside prediction.
+        show_num: how many pictures at most.
+
+    Returns:
+        The metrics by name.
+    """
+    require(cfg, ("model", "test_data", "metric"))
+    device = choose_device()
+    model = build_model(cfg)
+    load_weights(model, read_path(checkpoint, "checkpoint"))
+    dataset = build_dataset(cfg, "test", seed=0)
+    check_classes(model, dataset, "test")
+    metric = build_metric(cfg, dataset)
+    model = prepare_model(model, cfg, device)
+    metrics = evaluate(model, build_eval(cfg, dataset, "test"), metric, precision_of(cfg))
+    print(metric.table())
+    if out_metrics is not None:
+        write_json(out_metrics, metrics)
+    if out is not None:
+        for file in metric.save_json(str(out)):
+            logger.info("wrote %s", file)
+    if show_dir is not None:
+        save_pictures(metric, dataset, show_dir, show_num)
+    return metrics
+
+
+def prepare_model(model: nn.Module, cfg: Config, device: torch.device) -> nn.Module:
+    """Move a model to its device, in the memory format that the config asks for."""
+    channels_last = (cfg.get("train") or {}).get("channels_last", False)
+    memory_format = torch.channels_last if channels_last else torch.preserve_format
+    return model.to(device, memory_format=memory_format)
+
+
+def precision_of(cfg: Config) -> str:
+    """What the config trains in, which is what it is evaluated in."""
+    return (cfg.get("train") or {}).get("precision", "float32")
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module, loader: DetectionLoader, metric: Any, precision: str = "float32"
+) -> dict[str, float]:
+    """Run a model over a loader and measure it.
+
+    Args:
+        model: on its device; it is left in evaluation mode.
+        loader: yields every image once.
+        metric: with its ground truth.
+        precision: 'float32', 'bf16' or 'fp16'.
+    """
+    device = next(model.parameters()).device
+    dtype = AUTOCAST_DTYPES[precision]
+    model.eval()
+    metric.reset()
+    for batch in loader:
+        with torch.autocast(device.type, dtype, enabled=dtype is not None):
+            detections = model(to_device(batch, device))
+        metric.process(to_device(detections, "cpu"), batch.metas)
+    return metric.compute(metric.results())
+
+
+def save_pictures(
+    metric: Any, dataset: DetectionDataset, out_dir: str | Path, num: int, min_score: float = 0.3
+) -> list[Path]:
+    """Save ground truth beside prediction for images spread evenly over a data set.
+
+    Args:
+        metric: after ``evaluate`` on this data set.
+        dataset: whose images are drawn, in their original size.
+        out_dir: folder of the PNG files.
+        num: how many images at most.
+        min_score: detections below are not drawn.
+    """
+    results = metric.results()
+    results = results.select(results.scores >= min_score)
+    files = []
+    for index in np.linspace(0, len(dataset) - 1, min(num, len(dataset))).astype(int):
+        sample = dataset.load(int(index))
+        found = results.select(results.image_ids == sample.image_id)
+        truth = Instances(
+            sample.boxes,
+            sample.labels,
+            masks=None if sample.masks is None else sample.masks.bitmaps().astype(bool),
+            ignore_boxes=sample.ignore_boxes,
+        )
+        has_masks = metric.with_masks
+        prediction = Instances(
+            found.boxes, found.labels, found.scores, found.bitmaps() if has_masks else None
+        )
+        files.append(Path(out_dir) / f"{sample.image_id:012d}.png")
+        save_comparison(files[-1], sample.image, truth, prediction, dataset.classes, min_score)
+    logger.info("wrote %d pictures to %s", len(files), out_dir)
+    return files
+
+
+def write_json(path: str | Path, value: dict) -> None:
+    """Write metrics as JSON."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, indent=2) + "\n")
+    logger.info("wrote %s", path)

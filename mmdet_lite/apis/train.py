@@ -1,0 +1,209 @@
+"""Training a model from a config."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+from mmengine.config import Config
+from torch import nn
+
+from mmdet_lite import __version__
+from mmdet_lite.apis.build import (
+    build_dataset,
+    build_eval,
+    build_metric,
+    build_model,
+    build_train,
+    check_classes,
+    check_masks,
+    choose_device,
+    loader_settings,
+    read_path,
+)
+from mmdet_lite.apis.config import require, section
+from mmdet_lite.apis.test import evaluate
+from mmdet_lite.data.dataset import DetectionDataset
+from mmdet_lite.engine.checkpoint import find_resume_checkpoint
+from mmdet_lite.engine.distributed import world_size
+from mmdet_lite.engine.hooks import Hook
+from mmdet_lite.engine.log import RunLog
+from mmdet_lite.engine.optimizer import build_optimizer, scale_lr
+from mmdet_lite.engine.randomness import seed_everything
+from mmdet_lite.engine.settings import TrainSettings
+from mmdet_lite.engine.trainer import RunData, Trainer
+from mmdet_lite.engine.weights import load_weights
+from mmdet_lite.registry import HOOKS, SCHEDULES, build
+from mmdet_lite.visualization.curves import plot_curves
+
+logger = logging.getLogger("mmdet_lite")
+
+
+def train(cfg: Config, work_dir: str | Path, resume: str | Path | bool = False) -> dict[str, float]:
+    """Train, validate, and keep checkpoints, log, resolved config and curves in a folder.
+
+    Args:
+        cfg: the config.
+        work_dir: the run's folder.
+        resume: True continues from the newest good checkpoint in ``work_dir``, if there is one; a
+            path from that checkpoint.
+
+    Returns:
+        The metrics of the last validation, and ``train_seconds``.
+
+    Raises:
+        ValueError: the config is incomplete or does not fit the data.
+        FileNotFoundError: a file that the config or ``resume`` names is missing.
+        FloatingPointError: a loss is not finite.
+    """
+    require(cfg, ("model", "train_data", "train", "optimizer", "schedule"))
+    with RunLog(work_dir) as log:
+        start = _find_start(resume, work_dir)
+        trainer = _build_trainer(cfg, log, is_new=start is None)
+        if start is not None:
+            trainer.resume(start)
+        cfg.dump(Path(work_dir) / "config.py")
+        started = time.perf_counter()
+        metrics = trainer.train()
+        seconds = time.perf_counter() - started
+        logger.info("trained in %.0f s; everything is in %s", seconds, work_dir)
+    return {**metrics, "train_seconds": seconds}
+
+
+def _find_start(resume: str | Path | bool, work_dir: str | Path) -> Path | None:
+    """The checkpoint to continue from; None for a new run."""
+    if not resume:
+        return None
+    if resume is not True:
+        return read_path(resume, "--resume")
+    found = find_resume_checkpoint(work_dir)
+    if found is None:
+        logger.warning("--resume: no good checkpoint in %s, starting anew", work_dir)
+    return found
+
+
+def _build_trainer(cfg: Config, log: RunLog, is_new: bool) -> Trainer:
+    seed = int(cfg.get("seed", 0))
+    settings = TrainSettings(**section(cfg, "train", TrainSettings))
+    seed_everything(seed, settings.deterministic)
+    device = choose_device()
+    logger.info("%s", _describe(device, cfg, seed))
+    dataset = build_dataset(cfg, "train", seed)
+    model = build_model(cfg)
+    check_classes(model, dataset, "train")
+    check_masks(model, dataset)
+    if is_new:
+        _initialise(model, cfg, dataset)
+    model.to(device)
+    return Trainer(
+        model,
+        _build_optimizer(cfg, model, settings),
+        build(cfg.schedule, SCHEDULES),
+        _run_data(cfg, dataset, model, seed, settings),
+        settings,
+        log,
+        hooks=[build(hook, HOOKS) for hook in cfg.get("hooks") or []] + [PlotCurves()],
+        meta=_meta(cfg, dataset, seed),
+    )
+
+
+def _initialise(model: nn.Module, cfg: Config, dataset: DetectionDataset) -> None:
+    """Weights to start from: another run's (``load_from``), or the backbone's pretrained ones."""
+    source = cfg.get("load_from")
+    if not source:
+        model.init_weights()
+        return
+    settings = {"path": source} if isinstance(source, str) else section(cfg, "load_from", _LoadFrom)
+    path = read_path(settings["path"], "load_from")
+    by_name = settings.get("match_classes", False)
+    load_weights(model, path, strict=False, classes=dataset.classes if by_name else None)
+
+
+def _LoadFrom(path: str, match_classes: bool = False) -> None:  # noqa: N802
+    """The keys that ``load_from`` may have."""
+
+
+def _build_optimizer(
+    cfg: Config, model: nn.Module, settings: TrainSettings
+) -> torch.optim.Optimizer:
+    optimizer = dict(cfg.optimizer)
+    scaling = section(cfg, "auto_scale_lr", _AutoScale)
+    if scaling.get("enable"):
+        if "base_batch_size" not in scaling:
+            raise ValueError("config: auto_scale_lr is enabled but has no base_batch_size")
+        batch_size = (
+            loader_settings(cfg, "train")["batch_size"] * world_size() * settings.accumulate
+        )
+        optimizer["lr"] = scale_lr(optimizer["lr"], scaling["base_batch_size"], batch_size)
+    return build_optimizer(optimizer, model, section(cfg, "param_groups"))
+
+
+def _AutoScale(enable: bool, base_batch_size: int) -> None:  # noqa: N802
+    """The keys that ``auto_scale_lr`` may have."""
+
+
+def _run_data(
+    cfg: Config, dataset: DetectionDataset, model: nn.Module, seed: int, settings: TrainSettings
+) -> RunData:
+    sampler = build_train(cfg, dataset, model, 0).batch_sampler
+    return RunData(
+        make_loader=lambda start: build_train(cfg, dataset, model, start),
+        iterations_per_epoch=sampler.iterations_per_epoch,
+        evaluate=_evaluation(cfg, model, seed, settings) if cfg.get("val_data") else None,
+    )
+
+
+def _evaluation(
+    cfg: Config, model: nn.Module, seed: int, settings: TrainSettings
+) -> Callable[[nn.Module], dict[str, float]]:
+    require(cfg, ("metric",))
+    dataset = build_dataset(cfg, "val", seed)
+    check_classes(model, dataset, "val")
+    loader = build_eval(cfg, dataset, "val")
+    metric = build_metric(cfg, dataset)
+
+    def run(model: nn.Module) -> dict[str, float]:
+        return evaluate(model, loader, metric, settings.precision)
+
+    return run
+
+
+def _meta(cfg: Config, dataset: DetectionDataset, seed: int) -> dict[str, Any]:
+    return {
+        "classes": list(dataset.classes),
+        "config": cfg.pretty_text,
+        "seed": seed,
+        "mmdet_lite": __version__,
+        "torch": str(torch.__version__),
+        "torchvision": str(torchvision.__version__),
+    }
+
+
+def _describe(device: torch.device, cfg: Config, seed: int) -> str:
+    name = (
+        torch.cuda.get_device_name()
+        if device.type == "cuda"
+        else f"{torch.get_num_threads()} threads"
+    )
+    return (
+        f"mmdet_lite {__version__}, torch {torch.__version__}, Python {platform.python_version()}, "
+        f"{device.type} ({name}), seed {seed}, config {cfg.filename}"
+    )
+
+
+class PlotCurves(Hook):
+    """Draws ``curves.png`` at every validation, so that a running training can be looked at."""
+
+    def after_validation(self, trainer: Trainer, metrics: dict[str, float]) -> None:
+        """Draw what is in the log so far."""
+        self.after_train(trainer)
+
+    def after_train(self, trainer: Trainer) -> None:
+        """Draw the whole run, also where there was no validation."""
+        plot_curves(trainer.work_dir / "log.jsonl", trainer.work_dir / "curves.png")

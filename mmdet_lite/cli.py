@@ -1,0 +1,221 @@
+"""The command line. Every subcommand is a few arguments and one call of ``mmdet_lite.apis``.
+
+Heavy imports happen inside the functions, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_TRACEBACK = "MMDET_LITE_TRACEBACK"
+
+
+@dataclass
+class Command:
+    """A subcommand: what it is for, its arguments, what it does."""
+
+    summary: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], None]
+
+
+def main(command: str | None = None, argv: Sequence[str] | None = None) -> None:
+    """Run a subcommand.
+
+    Args:
+        command: its name; None: the first argument names it.
+        argv: arguments; None: those of the process.
+    """
+    if command is not None:
+        parser = argparse.ArgumentParser(description=COMMANDS[command].summary)
+        COMMANDS[command].add_arguments(parser)
+        args, run = parser.parse_args(argv), COMMANDS[command].run
+    else:
+        args = _parser().parse_args(argv)
+        run = COMMANDS[args.command].run
+    try:
+        run(args)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (OSError, ValueError, TypeError, KeyError, FloatingPointError) as error:
+        if os.environ.get(_TRACEBACK):
+            raise
+        message = error.args[0] if isinstance(error, KeyError) and error.args else error
+        print(f"\nerror: {message}\n(for the traceback set {_TRACEBACK}=1)", file=sys.stderr)
+        sys.exit(1)
+
+
+def _parser() -> argparse.ArgumentParser:
+    from mmdet_lite import __version__
+
+    parser = argparse.ArgumentParser("mmdet-lite", description="Object detection from configs.")
+    parser.add_argument("--version", action="version", version=__version__)
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        sub = subparsers.add_parser(name, help=command.summary, description=command.summary)
+        command.add_arguments(sub)
+    return parser
+
+
+class _Options(argparse.Action):
+    """KEY=VALUE pairs, values as Python would read them: 1e-3, [1,2], True, text."""
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        from mmengine.config import DictAction
+
+        DictAction([option_string], self.dest, nargs="+")(parser, namespace, values, option_string)
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", help="config file, or the path of a shipped one")
+    _add_options(parser)
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=_Options,
+        metavar="KEY=VALUE",
+        help="change the config: dotted keys, numbers index lists, e.g. optimizer.lr=0.01 "
+        "train_data.dataset.pipeline.0.scale=(667,400)",
+    )
+
+
+def _train_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_config(parser)
+    parser.add_argument(
+        "--work-dir", help="folder for everything the run writes; default: work_dirs/NAME_OF_CONFIG"
+    )
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const=True,
+        default=False,
+        metavar="PATH",
+        help="continue from the newest good checkpoint in the work dir, or from PATH",
+    )
+    parser.add_argument(
+        "--amp",
+        action="store_true",
+        help="mixed precision: bf16 where the GPU has it (and on CPU), else fp16",
+    )
+    parser.add_argument(
+        "--auto-scale-lr",
+        action="store_true",
+        help="scale the learning rate to the actual batch size",
+    )
+    parser.add_argument("--seed", type=int, help="seed of everything random; default: the config's")
+    parser.add_argument(
+        "--launcher",
+        choices=["none", "pytorch", "slurm"],
+        default="none",
+        help="how processes are started; only 'none' in this version",
+    )
+
+
+def _train(args: argparse.Namespace) -> None:
+    from mmdet_lite.apis.config import load_config
+
+    if args.launcher != "none":
+        raise ValueError(
+            f"--launcher {args.launcher}: this version trains in one process; leave it out"
+        )
+    cfg = load_config(args.config, args.cfg_options)
+    if args.seed is not None:
+        cfg.seed = args.seed
+    if args.auto_scale_lr:
+        cfg.setdefault("auto_scale_lr", {})["enable"] = True
+    if args.amp:
+        import torch
+
+        has_bf16 = not torch.cuda.is_available() or torch.cuda.is_bf16_supported()
+        cfg.train["precision"] = "bf16" if has_bf16 else "fp16"
+
+    from mmdet_lite.apis.train import train
+
+    train(cfg, args.work_dir or Path("work_dirs") / Path(args.config).stem, args.resume)
+
+
+def _test_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_config(parser)
+    parser.add_argument("checkpoint", help="checkpoint file")
+    parser.add_argument("--out-metrics", metavar="FILE", help="write the metrics as JSON")
+    parser.add_argument(
+        "--out",
+        metavar="PREFIX",
+        help="write the detections in COCO's results format: PREFIX.bbox.json, PREFIX.segm.json",
+    )
+    parser.add_argument("--show-dir", metavar="DIR", help="save pictures of truth and prediction")
+    parser.add_argument("--show-num", type=int, default=50, help="how many pictures at most (50)")
+
+
+def _test(args: argparse.Namespace) -> None:
+    from mmdet_lite.apis.config import load_config
+    from mmdet_lite.apis.test import test
+
+    _log_to_console()
+    cfg = load_config(args.config, args.cfg_options)
+    test(cfg, args.checkpoint, args.out_metrics, args.out, args.show_dir, args.show_num)
+
+
+def _print_config(args: argparse.Namespace) -> None:
+    from mmdet_lite.apis.config import load_config
+
+    print(load_config(args.config, args.cfg_options).pretty_text)
+
+
+def _browse_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_config(parser)
+    parser.add_argument("--out-dir", default="work_dirs/browse", help="folder for the pictures")
+    parser.add_argument("--split", choices=["train", "val"], default="train")
+    parser.add_argument("--num", type=int, default=16, help="how many images (16)")
+    parser.add_argument("--epoch", type=int, default=0, help="epoch of the training, from 0")
+
+
+def _browse(args: argparse.Namespace) -> None:
+    from mmdet_lite.apis.browse import browse_dataset
+    from mmdet_lite.apis.config import load_config
+
+    _log_to_console()
+    cfg = load_config(args.config, args.cfg_options)
+    seed = int(cfg.get("seed", 0))
+    files = browse_dataset(cfg, args.out_dir, args.split, args.num, args.epoch, seed)
+    print(f"wrote {len(files)} pictures to {args.out_dir}")
+
+
+def _demo_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--work-dir", default="work_dirs/demo")
+    _add_options(parser)
+
+
+def _demo(args: argparse.Namespace) -> None:
+    from mmdet_lite.apis.config import load_config
+    from mmdet_lite.apis.demo import CONFIG, demo
+
+    demo(load_config(CONFIG, args.cfg_options), args.work_dir)
+
+
+def _log_to_console() -> None:
+    import logging
+
+    logging.basicConfig(format="%(message)s", stream=sys.stdout)
+    logging.getLogger("mmdet_lite").setLevel(logging.INFO)
+
+
+COMMANDS = {
+    "train": Command("Train a detector from a config.", _train_arguments, _train),
+    "test": Command("Evaluate a checkpoint.", _test_arguments, _test),
+    "print-config": Command("Print a config with its bases resolved.", _add_config, _print_config),
+    "browse-dataset": Command(
+        "Save pictures of what the model will see.", _browse_arguments, _browse
+    ),
+    "demo": Command(
+        "Train and evaluate a Mask R-CNN on shapes, in minutes.", _demo_arguments, _demo
+    ),
+}
