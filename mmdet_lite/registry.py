@@ -82,13 +82,13 @@ def _build_nested(value: Any) -> Any:
 def _unknown_type_message(name: str, registries: tuple[Registry, ...]) -> str:
     for registry in ALL_REGISTRIES:
         registry.import_from_location()
-    kinds = " or ".join(registry.name for registry in registries)
+    kinds = " or ".join(registry.name for registry in registries) + " "
     if len(registries) == len(ALL_REGISTRIES):
-        kinds = "registered"
+        kinds = ""
     known = sorted({key for registry in registries for key in registry.module_dict})
     lower = {key.lower(): key for key in known}
     near = [lower[key] for key in difflib.get_close_matches(str(name).lower(), lower, n=3)]
-    message = f"unknown {kinds} type {name!r}"
+    message = f"unknown {kinds}type {name!r}"
     elsewhere = [r.name for r in ALL_REGISTRIES if name in r.module_dict]
     if elsewhere:
         message += f" (it is registered as a {elsewhere[0]}, which cannot stand here)"

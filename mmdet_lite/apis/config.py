@@ -132,8 +132,8 @@ def _check_form(cfg: Config, file: Path) -> None:
         raise ValueError(
             f"{file} is a config in MMDetection's form (default_scope='mmdet', or "
             "train_cfg/test_cfg in the model), which this version does not read yet. "
-            "configs/mask_rcnn and configs/faster_rcnn hold the same models in this package's form; "
-            "docs/config.md explains it"
+            "configs/mask_rcnn and configs/faster_rcnn hold the same models in this package's "
+            "form; docs/config.md explains it"
         )
 
 

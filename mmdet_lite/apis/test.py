@@ -121,7 +121,6 @@ def save_pictures(
         min_score: detections below are not drawn.
     """
     results = metric.results()
-    results = results.select(results.scores >= min_score)
     files = []
     for index in np.linspace(0, len(dataset) - 1, min(num, len(dataset))).astype(int):
         sample = dataset.load(int(index))

@@ -48,7 +48,8 @@ def _batch() -> Batch:
 
 def _proposals(batch: Batch) -> Proposals:
     noise = torch.rand(2, 30, 4, generator=torch.Generator().manual_seed(0)).to(batch.images) * 12
-    boxes = batch.gt.boxes[:, torch.arange(30) % 2] + noise + torch.tensor([0, 0, 1, 1]).to(noise)
+    noise[..., 2:] += 12  # also boxes around the padded ground truths have a positive size
+    boxes = batch.gt.boxes[:, torch.arange(30) % 2] + noise
     valid = torch.ones(2, 30, dtype=torch.bool, device=boxes.device)
     valid[0, 25:] = False
     return Proposals(

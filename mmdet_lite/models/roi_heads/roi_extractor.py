@@ -53,9 +53,6 @@ class RoIExtractor(nn.Module):
     def forward(self, feats: Sequence[Tensor], rois: Tensor) -> Tensor:
         """Pool, in float32.
 
-        Every level pools all RoIs, those of other levels as empty boxes: shapes stay fixed, and
-        with ``sampling_ratio`` 0 an empty box costs nothing but the zeros that are written.
-
         Args:
             feats: at least L maps (B, C, Hi, Wi).
             rois: (B, R, 4).
@@ -64,22 +61,41 @@ class RoIExtractor(nn.Module):
             (B * R, C, output_size, output_size) float32.
         """
         level = self.map_levels(rois).reshape(-1)
-        boxes = self._scaled(rois).reshape(-1, 4)
         image = torch.arange(len(rois), device=rois.device).repeat_interleave(rois.shape[1])
+        boxes = torch.cat([image[:, None].to(rois), self._scaled(rois).reshape(-1, 4)], dim=1)
+        if rois.device.type == "cpu" and not torch.compiler.is_compiling():
+            return self._pool_by_level(feats, boxes, level)
+        return self._pool_all_on_each_level(feats, boxes, level)
+
+    def _pool_by_level(self, feats: Sequence[Tensor], boxes: Tensor, level: Tensor) -> Tensor:
+        """Sort RoIs by level: on the CPU it costs nothing to ask how many there are, and pooling
+        is slow enough for the fixed shapes below to take four times as long."""
+        places = [(level == i).nonzero()[:, 0] for i in range(len(self.featmap_strides))]
+        pooled = [self._pool(feats, boxes[place], i) for i, place in enumerate(places)]
+        return torch.cat(pooled)[torch.cat(places).argsort()]
+
+    def _pool_all_on_each_level(
+        self, feats: Sequence[Tensor], boxes: Tensor, level: Tensor
+    ) -> Tensor:
+        """Every level pools all RoIs, those of other levels as empty boxes: shapes are fixed and
+        nothing waits for the device. With ``sampling_ratio`` 0 an empty box takes no sample."""
         pooled = None
-        for i, stride in enumerate(self.featmap_strides):
+        for i in range(len(self.featmap_strides)):
             here = (level == i)[:, None]
-            boxes_here = torch.cat([image[:, None].to(boxes), torch.where(here, boxes, 0)], dim=1)
-            out = roi_align(
-                feats[i].float(),
-                boxes_here,
-                self.output_size,
-                spatial_scale=1 / stride,
-                sampling_ratio=self.sampling_ratio,
-                aligned=self.aligned,
-            )
+            boxes_here = torch.cat([boxes[:, :1], torch.where(here, boxes[:, 1:], 0)], dim=1)
+            out = self._pool(feats, boxes_here, i)
             pooled = out if pooled is None else torch.where(here[:, :, None, None], out, pooled)
         return pooled
+
+    def _pool(self, feats: Sequence[Tensor], boxes: Tensor, i: int) -> Tensor:
+        return roi_align(
+            feats[i].float(),
+            boxes,
+            self.output_size,
+            spatial_scale=1 / self.featmap_strides[i],
+            sampling_ratio=self.sampling_ratio,
+            aligned=self.aligned,
+        )
 
     def _scaled(self, boxes: Tensor) -> Tensor:
         if self.roi_scale_factor == 1:
