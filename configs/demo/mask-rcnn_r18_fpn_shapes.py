@@ -13,9 +13,14 @@ model = dict(
         test_selector=dict(nms_pre=200, max_per_img=100),
     ),
     roi_head=dict(
-        sampler=dict(num=64),
+        sampler=dict(num=32),
         bbox_roi_extractor=dict(finest_scale=28),
-        bbox_head=dict(in_channels=64, fc_out_channels=256, num_classes=num_classes),
+        bbox_head=dict(
+            in_channels=64,
+            fc_out_channels=256,
+            num_classes=num_classes,
+            reg_class_agnostic=True,
+        ),
         mask_roi_extractor=dict(finest_scale=28),
         mask_head=dict(in_channels=64, num_convs=2, conv_out_channels=64, num_classes=num_classes),
     ),
@@ -26,7 +31,7 @@ train_data = dict(
     dataset=dict(
         type="ShapesDataset",
         num_images=2000,
-        image_size=(160, 160),
+        image_size=(128, 128),
         data_seed=0,
         pipeline=[dict(type="RandomFlip", prob=0.5)],
     ),
@@ -34,19 +39,19 @@ train_data = dict(
 val_data = dict(
     batch_size=8,
     num_workers=1,
-    dataset=dict(type="ShapesDataset", num_images=200, image_size=(160, 160), data_seed=1),
+    dataset=dict(type="ShapesDataset", num_images=200, image_size=(128, 128), data_seed=1),
 )
 test_data = val_data
 metric = dict(type="CocoMetric", metrics=["bbox", "segm"])
 train = dict(
-    max_iters=800,
-    val_interval=400,
+    max_iters=1400,
+    val_interval=700,
     log_interval=20,
     best_metric="segm_mAP",
     precision="bf16",
     channels_last=True,
     clip_grad_norm=10.0,
 )
-optimizer = dict(type="AdamW", lr=1e-3, weight_decay=0.05)
+optimizer = dict(type="AdamW", lr=1.5e-3, weight_decay=0.05)
 param_groups = dict(norm_decay=0.0, bias_decay=0.0)
 schedule = dict(type="OneCycleSchedule", warmup_share=0.1)

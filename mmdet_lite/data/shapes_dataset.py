@@ -21,9 +21,9 @@ from mmdet_lite.data.shapes_drawing import SHAPES, draw_background, draw_shape
 from mmdet_lite.registry import DATASETS
 from mmdet_lite.structures.masks import InstanceMasks, tight_boxes
 
-_MIN_VISIBLE = 0.4  # share of a shape's pixels that later shapes must leave uncovered
+_MIN_VISIBLE = 0.5  # share of a shape's pixels that later shapes must leave uncovered
 _MIN_PIXELS = 16
-_MAX_SHAPES = 8
+_MAX_SHAPES = 6
 _IDS_PER_IMAGE = 100  # annotation ids of image i begin at 100 * i
 
 

@@ -77,7 +77,7 @@ def draw_shape(
         The new image, and the (H, W) uint8 mask of pixels that are the shape's by half or more.
     """
     size = np.array([image.shape[1], image.shape[0]])  # x before y
-    radius = rng.uniform(0.08, 0.24) * size.min()
+    radius = rng.uniform(0.1, 0.25) * size.min()
     centre = rng.uniform(0.6 * radius, size - 0.6 * radius)
     degrees = rng.uniform(0, _SPIN.get(name, 1))
     color = _color(rng, saturation=(0.55, 1.0), value=(0.35, 1.0))

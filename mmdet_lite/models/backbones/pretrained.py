@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 from pathlib import Path
 from urllib.error import URLError
 
@@ -80,7 +81,13 @@ def _from_file(path: Path) -> dict[str, Tensor]:
         raise FileNotFoundError(
             f"model.backbone.pretrained={str(path)!r}: no such file (looked for {path.absolute()})"
         )
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ValueError(
+            f"model.backbone.pretrained={str(path)!r} cannot be read safely (weights_only=True): "
+            f"{str(error).splitlines()[0]} It must hold nothing but tensors by name"
+        ) from error
     state = state.get("state_dict", state)
     prefixed = {
         k.removeprefix("backbone."): v for k, v in state.items() if k.startswith("backbone.")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm  # also SyncBatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from mmdet_lite.models.backbones.pretrained import load_pretrained_backbone
@@ -153,7 +155,7 @@ class ResNet(nn.Module):
             module.eval()
         if self.norm_eval:
             for module in self.modules():
-                if isinstance(module, nn.BatchNorm2d):
+                if isinstance(module, _BatchNorm):
                     module.eval()
         return self
 
@@ -171,8 +173,23 @@ class ResNet(nn.Module):
 
     def _run(self, block: nn.Module, x: Tensor) -> Tensor:
         if self.activation_checkpointing and self.training and torch.is_grad_enabled():
-            return checkpoint(block, x, use_reentrant=False)
+            contexts = nullcontext(), _fixed_statistics(block)  # of the forward pass, of the second
+            return checkpoint(block, x, use_reentrant=False, context_fn=lambda: contexts)
         return block(x)
+
+
+@contextmanager
+def _fixed_statistics(block: nn.Module) -> Iterator[None]:
+    """While a block is recomputed its batch norms must not average the same batch in again."""
+    norms = [module for module in block.modules() if isinstance(module, _BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
 
 
 def _shortcut(in_channels: int, channels: int, stride: int) -> nn.Sequential | None:

@@ -64,21 +64,27 @@ class MaskCrossEntropyLoss(nn.Module):
         super().__init__()
         self.loss_weight = loss_weight
 
-    def forward(self, pred: Tensor, target: Tensor, labels: Tensor, weight: Tensor) -> Tensor:
-        """Mean over the masks that count.
+    def forward(
+        self,
+        pred: Tensor,
+        target: Tensor,
+        labels: Tensor,
+        weight: Tensor,
+        avg_factor: Tensor | float,
+    ) -> Tensor:
+        """Sum over masks of the mean over their pixels.
 
         Args:
             pred: (M, K, h, w) logits.
             target: (M, h, w) in 0..1.
             labels: (M,) int64 in 0..K-1, the channel of each mask.
             weight: (M,) 1 for masks that count, 0 for padding.
+            avg_factor: scalar, by convention the number of masks that count.
 
         Returns:
-            scalar; 0 where no mask counts.
+            scalar.
         """
         rows = torch.arange(len(pred), device=pred.device)
         logits = pred[rows, labels].float()  # (M, h, w)
         elements = F.binary_cross_entropy_with_logits(logits, target.float(), reduction="none")
-        # Divided mask by mask, as sums of all pixels lose digits in float32.
-        per_mask = elements.mean(dim=(1, 2))
-        return self.loss_weight * weighted_sum(per_mask, weight, weight.sum().clamp(min=1))
+        return self.loss_weight * weighted_sum(elements.mean(dim=(1, 2)), weight, avg_factor)

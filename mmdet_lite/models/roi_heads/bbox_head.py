@@ -116,7 +116,7 @@ class ConvFCBBoxHead(nn.Module):
         hidden = feats.flatten(1)
         for layer in self.shared_fcs:
             hidden = F.relu(layer(hidden))
-        deltas = self.fc_reg(hidden).reshape(len(hidden), -1, 4)
+        deltas = self.fc_reg(hidden).unflatten(1, (-1, 4))
         return self.fc_cls(hidden).float(), deltas.float()
 
     def loss(self, logits: Tensor, deltas: Tensor, targets: BoxTargets) -> dict[str, Tensor]:

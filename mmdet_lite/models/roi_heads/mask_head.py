@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 
+from mmdet_lite.models.losses.reduce import check_normalizer, normalize
 from mmdet_lite.models.targets import MaskRule
 from mmdet_lite.registry import MODELS
 from mmdet_lite.structures.masks import PasteRule
@@ -27,6 +28,8 @@ class FCNMaskHead(nn.Module):
         target_rule: how targets are cut out of ground-truth masks, see ``mask_target``.
         mask_thr: a pixel belongs to a detected object from this probability on.
         paste_rule: how masks are put back into the image, see ``paste_masks``.
+        normalizer: the loss is divided by the positives of this process ('rank') or by the mean
+            over all processes ('global').
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class FCNMaskHead(nn.Module):
         target_rule: MaskRule = "roi_align",
         mask_thr: float = 0.5,
         paste_rule: PasteRule = "sample",
+        normalizer: str = "rank",
     ):
         super().__init__()
         self.num_classes = num_classes
@@ -51,6 +55,7 @@ class FCNMaskHead(nn.Module):
         self.target_rule = target_rule
         self.mask_thr = mask_thr
         self.paste_rule = paste_rule
+        self.normalizer = check_normalizer(normalizer)
 
         channels = [in_channels] + [conv_out_channels] * num_convs
         self.convs = nn.ModuleList(
@@ -89,8 +94,9 @@ class FCNMaskHead(nn.Module):
         Returns:
             ``loss_mask``: the mean over the pixels of valid RoIs; 0 where there is none.
         """
+        num_pos = normalize(valid.sum().float(), self.normalizer).clamp(min=1)
         channel = self._channel(labels)
-        return {"loss_mask": self.loss_mask(logits, targets, channel, valid.float())}
+        return {"loss_mask": self.loss_mask(logits, targets, channel, valid.float(), num_pos)}
 
     @torch.no_grad()
     def predict(self, logits: Tensor, labels: Tensor) -> Tensor:

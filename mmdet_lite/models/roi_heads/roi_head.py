@@ -103,7 +103,7 @@ class RoIHead(nn.Module):
         rois, labels = targets.priors[:, :most], targets.labels[:, :most]
         valid = targets.is_pos[:, :most]
         target_masks = mask_target(
-            torch.where(valid[..., None], rois, 0),
+            rois,
             targets.assigned_gt[:, :most],
             valid,
             batch.gt,

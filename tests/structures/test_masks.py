@@ -1,0 +1,266 @@
+"""Masks through transforms, cropped to boxes, and pasted back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from pycocotools import mask as coco_mask
+from torchvision.models.detection.roi_heads import paste_masks_in_image
+
+from mmdet_lite.structures.masks import (
+    InstanceMasks,
+    crop_and_resize,
+    paste_masks,
+    rasterize_polygons,
+    tight_boxes,
+)
+
+SIZE = (12, 16)  # height, width
+
+
+def _bitmap(x1: int, y1: int, x2: int, y2: int, size: tuple[int, int] = SIZE) -> np.ndarray:
+    bitmap = np.zeros(size, dtype=np.uint8)
+    bitmap[y1:y2, x1:x2] = 1
+    return bitmap
+
+
+def _polygon(x1: float, y1: float, x2: float, y2: float) -> list[float]:
+    return [x1, y1, x2, y1, x2, y2, x1, y2]
+
+
+def _rle(bitmap: np.ndarray) -> dict:
+    return coco_mask.encode(np.asfortranarray(bitmap))
+
+
+def _uncompressed(bitmap: np.ndarray) -> dict:
+    flat = bitmap.T.reshape(-1)  # column by column
+    edges = np.flatnonzero(np.diff(flat)) + 1
+    counts = np.diff([0, *edges, len(flat)]).tolist()
+    return {"size": list(bitmap.shape), "counts": counts if flat[0] == 0 else [0, *counts]}
+
+
+def _text_counts(bitmap: np.ndarray) -> dict:
+    rle = _rle(bitmap)
+    return {"size": rle["size"], "counts": rle["counts"].decode()}
+
+
+def _as_polygon(bitmap: np.ndarray) -> list[list[float]]:
+    x1, y1, x2, y2 = tight_boxes(bitmap[None])[0].tolist()
+    return [_polygon(x1, y1, x2, y2)]
+
+
+KINDS = {
+    "polygon": _as_polygon,
+    "compressed RLE": _rle,
+    "compressed RLE from JSON": _text_counts,
+    "uncompressed RLE": _uncompressed,
+}
+kinds = pytest.mark.parametrize("kind", KINDS)
+
+
+def _masks(kind: str) -> InstanceMasks:
+    bitmaps = [_bitmap(2, 3, 9, 8), _bitmap(0, 0, 5, 12), _bitmap(10, 6, 16, 12)]
+    return InstanceMasks.from_coco([KINDS[kind](b) for b in bitmaps], SIZE)
+
+
+EXPECTED = np.stack([_bitmap(2, 3, 9, 8), _bitmap(0, 0, 5, 12), _bitmap(10, 6, 16, 12)])
+
+
+@kinds
+def test_every_coco_form_gives_the_same_pixels(kind):
+    bitmaps = _masks(kind).bitmaps()
+    assert bitmaps.dtype == np.uint8
+    np.testing.assert_array_equal(bitmaps, EXPECTED)
+
+
+@kinds
+@pytest.mark.parametrize("direction", ["horizontal", "vertical"])
+def test_flip_mirrors_and_two_flips_are_none(kind, direction):
+    masks = _masks(kind)
+    axis = {"horizontal": 2, "vertical": 1}[direction]
+    flipped = masks.flip(direction)
+    np.testing.assert_array_equal(flipped.bitmaps(), np.flip(EXPECTED, axis))
+    np.testing.assert_array_equal(flipped.flip(direction).bitmaps(), EXPECTED)
+    np.testing.assert_array_equal(masks.bitmaps(), EXPECTED)
+
+
+@kinds
+def test_crop_cuts_out_the_window(kind):
+    cropped = _masks(kind).crop(x=3, y=2, width=10, height=7)
+    assert cropped.size == (7, 10)
+    np.testing.assert_array_equal(cropped.bitmaps(), EXPECTED[:, 2:9, 3:13])
+
+
+@kinds
+def test_what_a_crop_cut_off_does_not_come_back_with_padding(kind):
+    padded = _masks(kind).crop(x=0, y=0, width=6, height=5).pad((10, 12))
+    expected = np.zeros((3, 10, 12), dtype=np.uint8)
+    expected[:, :5, :6] = EXPECTED[:, :5, :6]
+    np.testing.assert_array_equal(padded.bitmaps(), expected)
+
+
+@kinds
+def test_resize_by_two_repeats_pixels(kind):
+    resized = _masks(kind).resize((24, 32))
+    np.testing.assert_array_equal(resized.bitmaps(), EXPECTED.repeat(2, 1).repeat(2, 2))
+
+
+@kinds
+def test_select_keeps_the_given_order(kind):
+    np.testing.assert_array_equal(_masks(kind).select([2, 0]).bitmaps(), EXPECTED[[2, 0]])
+    assert len(_masks(kind).select(np.array([], dtype=int))) == 0
+
+
+def test_polygons_stay_polygons_and_keep_fractions():
+    masks = InstanceMasks.from_coco([[[1.25, 2.5, 7.75, 2.5, 4, 9.125]]], SIZE)
+    moved = masks.flip("horizontal").resize((24, 32)).flip("horizontal").resize(SIZE)
+    np.testing.assert_allclose(moved.shapes[0][0], masks.shapes[0][0])
+
+
+def test_several_polygons_of_one_object_are_united():
+    masks = InstanceMasks.from_coco([[_polygon(1, 1, 4, 4), _polygon(3, 3, 8, 8)]], SIZE)
+    expected = _bitmap(1, 1, 4, 4) | _bitmap(3, 3, 8, 8)
+    np.testing.assert_array_equal(masks.bitmaps()[0], expected)
+
+
+def test_no_objects_are_no_masks():
+    masks = InstanceMasks.from_coco([], SIZE)
+    moved = masks.flip("vertical").resize((6, 8)).crop(0, 0, 4, 4).pad((8, 8))
+    assert moved.bitmaps().shape == (0, 8, 8)
+
+
+@pytest.mark.parametrize("points", [[], [[2.0, 2.0]], [[1.0, 1.0], [5.0, 5.0]]])
+def test_polygon_of_less_than_three_points_has_no_pixels(points):
+    polygon = np.array(points, dtype=np.float64).reshape(-1, 2)
+    assert rasterize_polygons([polygon], SIZE).sum() == 0
+
+
+def test_polygon_outside_the_image_has_no_pixels():
+    outside = InstanceMasks.from_coco([[_polygon(20, 2, 30, 9)]], SIZE)
+    assert outside.bitmaps().sum() == 0
+    assert outside.pad((20, 40)).bitmaps().sum() == 0
+
+
+def test_tight_boxes_end_after_the_last_pixel():
+    bitmaps = np.stack([_bitmap(2, 3, 9, 8), _bitmap(5, 6, 6, 7), _bitmap(0, 0, 0, 0)])
+    assert tight_boxes(bitmaps).tolist() == [[2, 3, 9, 8], [5, 6, 6, 7], [0, 0, 0, 0]]
+    assert tight_boxes(np.zeros((0, *SIZE))).shape == (0, 4)
+
+
+@pytest.mark.parametrize("rule", ["polygon", "legacy"])
+def test_crop_of_a_rectangle_around_itself_is_full(rule):
+    masks = InstanceMasks.from_coco([[_polygon(2, 3, 9, 8)]], SIZE)
+    box = np.array([[2, 3, 9, 8]], dtype=np.float32)
+    # the old rule includes the pixels at the box's end, so its box is one smaller
+    box = box - (np.array([0, 0, 1, 1], dtype=np.float32) if rule == "legacy" else 0)
+    cropped = crop_and_resize(masks, box, np.array([0]), 14, rule)
+    assert cropped.shape == (1, 14, 14)
+    assert cropped.all()
+
+
+@pytest.mark.parametrize("rule", ["polygon", "legacy"])
+def test_crop_takes_the_mask_that_each_box_names(rule):
+    masks = InstanceMasks.from_coco([[_polygon(0, 0, 8, 12)], [_polygon(8, 0, 16, 12)]], SIZE)
+    boxes = np.array([[0, 0, 16, 12]] * 2, dtype=np.float32)
+    right, left = crop_and_resize(masks, boxes, np.array([1, 0]), 8, rule)
+    expected = _bitmap(4, 0, 8, 8, (8, 8))
+    np.testing.assert_array_equal(right, expected)
+    np.testing.assert_array_equal(left, 1 - expected)
+
+
+@pytest.mark.parametrize("rule", ["polygon", "legacy"])
+def test_crop_of_boxes_outside_or_empty_does_not_fail(rule):
+    masks = InstanceMasks.from_coco([[_polygon(2, 3, 9, 8)]], SIZE)
+    boxes = np.array([[-9, -9, -5, -5], [50, 50, 60, 60], [12, 1, 12, 1]], dtype=np.float32)
+    assert crop_and_resize(masks, boxes, np.zeros(3, dtype=int), 7, rule).sum() == 0
+
+
+def test_polygon_rule_says_what_an_rle_needs():
+    masks = InstanceMasks.from_coco([_rle(_bitmap(2, 3, 9, 8))], SIZE)
+    box = np.array([[2, 3, 9, 8]], dtype=np.float32)
+    with pytest.raises(
+        ValueError, match="'polygon' needs polygon annotations.*use rule 'roi_align'"
+    ):
+        crop_and_resize(masks, box, np.array([0]), 14, "polygon")
+
+
+def test_full_mask_fills_its_box():
+    pasted = paste_masks(torch.ones(1, 28, 28), torch.tensor([[3.0, 2, 11, 9]]), SIZE)
+    assert pasted.dtype == torch.bool
+    assert torch.equal(pasted[0], torch.from_numpy(_bitmap(3, 2, 11, 9)).bool())
+
+
+def test_resize_rule_equals_torchvision():
+    generator = torch.Generator().manual_seed(0)
+    masks = torch.rand(6, 28, 28, generator=generator)
+    boxes = torch.tensor(
+        [
+            [3.0, 2, 11, 9],
+            [1.5, 2.2, 9.9, 7],
+            [-4, -3, 20, 30],
+            [5, 5, 5, 5],
+            [12, 8, 40, 8.5],
+            [0, 0, 16, 12],
+        ]
+    )
+    theirs = paste_masks_in_image(masks[:, None], boxes, SIZE, padding=1)[:, 0] >= 0.5
+    assert torch.equal(paste_masks(masks, boxes, SIZE, rule="resize"), theirs)
+
+
+@pytest.mark.parametrize("rule", ["sample", "resize"])
+def test_halves_of_a_mask_land_on_their_side(rule):
+    mask = torch.zeros(28, 28)
+    mask[:, 14:] = 1
+    pasted = paste_masks(mask[None], torch.tensor([[0.0, 0, 16, 12]]), SIZE, rule=rule)[0]
+    assert int(pasted[:, :7].sum()) == 0
+    assert bool(pasted[1:-1, 9:-1].all())
+
+
+@pytest.mark.parametrize("rule", ["sample", "resize"])
+@pytest.mark.parametrize("box", [[-30, -30, -10, -10], [40, 2, 50, 9], [2, 90, 9, 99]])
+def test_box_outside_the_image_pastes_nothing(rule, box):
+    pasted = paste_masks(torch.ones(1, 28, 28), torch.tensor([box]).float(), SIZE, rule=rule)
+    assert int(pasted.sum()) == 0
+
+
+@pytest.mark.parametrize("rule", ["sample", "resize"])
+@pytest.mark.parametrize("box", [[5, 5, 5, 5], [0, 0, 0, 0], [4, 2, 4, 9], [16, 12, 16, 12]])
+def test_empty_box_pastes_at_most_its_border(rule, box):
+    pasted = paste_masks(torch.ones(1, 28, 28), torch.tensor([box]).float(), SIZE, rule=rule)
+    height, width = box[3] - box[1] + 2, box[2] - box[0] + 2
+    assert int(pasted.sum()) <= height * width
+
+
+@pytest.mark.parametrize("rule", ["sample", "resize"])
+def test_box_larger_than_the_image_is_cut_at_its_border(rule):
+    box = torch.tensor([[-16.0, -12, 32, 24]])
+    assert bool(paste_masks(torch.ones(1, 28, 28), box, SIZE, rule=rule).all())
+
+
+@pytest.mark.parametrize("rule", ["sample", "resize"])
+def test_masks_are_pasted_independently(rule):
+    generator = torch.Generator().manual_seed(0)
+    masks = torch.rand(3, 28, 28, generator=generator)
+    boxes = torch.tensor([[1.5, 2.2, 9, 7], [0, 0, 16, 12], [5, 5, 8.5, 11.1]])
+    together = paste_masks(masks, boxes, SIZE, rule=rule)
+    for i in range(3):
+        assert torch.equal(
+            paste_masks(masks[i : i + 1], boxes[i : i + 1], SIZE, rule=rule)[0], together[i]
+        )
+
+
+def test_threshold_itself_belongs_to_the_mask():
+    mask, box = torch.full((1, 28, 28), 0.5), torch.tensor([[4.0, 4, 8, 8]])
+    inner = paste_masks(mask, box, SIZE, threshold=0.5)[0, 5:7, 5:7]
+    assert bool(inner.all())
+    assert int(paste_masks(mask, box, SIZE, threshold=0.51).sum()) == 0
+
+
+def test_half_precision_masks_are_pasted():
+    masks, box = torch.ones(1, 28, 28, dtype=torch.float16), torch.tensor([[3, 2, 11, 9]]).half()
+    assert int(paste_masks(masks, box, SIZE).sum()) == 8 * 7
+
+
+def test_no_masks_are_pasted_to_none():
+    assert paste_masks(torch.zeros(0, 28, 28), torch.zeros(0, 4), SIZE).shape == (0, *SIZE)
