@@ -6,6 +6,7 @@ Heavy imports happen inside the functions, so that ``--help`` answers at once.
 from __future__ import annotations
 
 import argparse
+import ast
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -42,12 +43,20 @@ def main(command: str | None = None, argv: Sequence[str] | None = None) -> None:
         run(args)
     except KeyboardInterrupt:
         sys.exit(130)
-    except (OSError, ValueError, TypeError, KeyError, FloatingPointError) as error:
+    except (ImportError, OSError, ValueError, TypeError, KeyError, FloatingPointError) as error:
         if os.environ.get(_TRACEBACK):
             raise
-        message = error.args[0] if isinstance(error, KeyError) and error.args else error
-        print(f"\nerror: {message}\n(for the traceback set {_TRACEBACK}=1)", file=sys.stderr)
+        hint = f"(for the traceback set {_TRACEBACK}=1)"
+        print(f"\nerror: {_message(error)}\n{hint}", file=sys.stderr)
         sys.exit(1)
+
+
+def _message(error: Exception) -> str:
+    """What an error says, without the quotes of a KeyError or a worker process's traceback."""
+    message = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    if "in DataLoader worker process" in message:
+        message = message.rpartition(f"\n{type(error).__name__}: ")[2]
+    return message.strip() or type(error).__name__
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -63,12 +72,32 @@ def _parser() -> argparse.ArgumentParser:
 
 
 class _Options(argparse.Action):
-    """KEY=VALUE pairs, values as Python would read them: 1e-3, [1,2], True, text."""
+    """KEY=VALUE pairs, values as MMDetection reads them (1e-3, [1,2], True, text), or dicts."""
 
     def __call__(self, parser, namespace, values, option_string=None) -> None:
-        from mmengine.config import DictAction
+        options = dict(getattr(namespace, self.dest) or {})
+        for pair in values:
+            key, equals, text = pair.partition("=")
+            if not key or not equals:
+                parser.error(
+                    f"{option_string}: expected KEY=VALUE, got {pair!r} (no spaces around '=' or "
+                    "in a list, or quotes around the whole)"
+                )
+            options[key] = _parse_value(text, parser, f"{option_string} {key}")
+        setattr(namespace, self.dest, options)
 
-        DictAction([option_string], self.dest, nargs="+")(parser, namespace, values, option_string)
+
+def _parse_value(text: str, parser: argparse.ArgumentParser, what: str) -> object:
+    from mmengine.config import DictAction
+
+    try:
+        if "{" in text:
+            return ast.literal_eval(text)
+        parsed = argparse.Namespace()
+        DictAction([what], "pairs", nargs="+")(parser, parsed, [f"value={text}"])
+        return parsed.pairs["value"]
+    except (ValueError, SyntaxError, AssertionError) as error:
+        parser.error(f"{what}: cannot read the value {text!r}: {error}")
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
@@ -130,12 +159,12 @@ def _train(args: argparse.Namespace) -> None:
     if args.seed is not None:
         cfg.seed = args.seed
     if args.auto_scale_lr:
-        cfg.setdefault("auto_scale_lr", {})["enable"] = True
+        cfg.merge_from_dict({"auto_scale_lr.enable": True})
     if args.amp:
         import torch
 
         has_bf16 = not torch.cuda.is_available() or torch.cuda.is_bf16_supported()
-        cfg.train["precision"] = "bf16" if has_bf16 else "fp16"
+        cfg.merge_from_dict({"train.precision": "bf16" if has_bf16 else "fp16"})
 
     from mmdet_lite.apis.train import train
 
@@ -180,12 +209,11 @@ def _browse_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _browse(args: argparse.Namespace) -> None:
     from mmdet_lite.apis.browse import browse_dataset
-    from mmdet_lite.apis.config import load_config
+    from mmdet_lite.apis.config import load_config, read_seed
 
     _log_to_console()
     cfg = load_config(args.config, args.cfg_options)
-    seed = int(cfg.get("seed", 0))
-    files = browse_dataset(cfg, args.out_dir, args.split, args.num, args.epoch, seed)
+    files = browse_dataset(cfg, args.out_dir, args.split, args.num, args.epoch, read_seed(cfg))
     print(f"wrote {len(files)} pictures to {args.out_dir}")
 
 

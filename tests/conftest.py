@@ -1,9 +1,12 @@
-"""What all tests share: skips for missing hardware, one thread a process, real data if present."""
+"""What all tests share: skips for missing hardware, one thread a process, real data if present,
+the command line called in this process."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -33,3 +36,46 @@ def coco_tiny() -> Path:
     if not (folder / "annotations/instances_train2017.json").is_file():
         pytest.skip(f"no coco_tiny at {folder}; set MMDET_LITE_COCO_TINY")
     return folder
+
+
+@dataclass
+class CliResult:
+    """What a command left: its exit code and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run_cli(capfd: pytest.CaptureFixture) -> Callable[..., CliResult]:
+    """Call ``mmdet-lite`` with arguments: ``run_cli("train", config, "--amp")``."""
+    from mmdet_lite.cli import main
+
+    def run(*arguments: object) -> CliResult:
+        capfd.readouterr()
+        code = 0
+        try:
+            main(argv=[str(argument) for argument in arguments])
+        except SystemExit as exit:
+            code = exit.code or 0
+        out, err = capfd.readouterr()
+        return CliResult(code, out, err)
+
+    return run
+
+
+@pytest.fixture
+def cli_error(run_cli: Callable[..., CliResult]) -> Callable[..., str]:
+    """Call ``mmdet-lite`` with wrong input; gives the message, which stands alone on stderr."""
+
+    def run(*arguments: object) -> str:
+        result = run_cli(*arguments)
+        assert result.code == 1, result
+        assert result.err.startswith("\nerror: "), result.err
+        assert "Traceback" not in result.err
+        message, hint = result.err.removeprefix("\nerror: ").rstrip().rsplit("\n", 1)
+        assert hint == "(for the traceback set MMDET_LITE_TRACEBACK=1)"
+        return message
+
+    return run

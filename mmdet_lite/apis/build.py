@@ -35,13 +35,18 @@ def build_dataset(cfg: Config, split: str, seed: int) -> DetectionDataset:
     """The data set of ``train_data``, ``val_data`` or ``test_data``.
 
     Raises:
-        ValueError: the section has no data set or unknown keys.
+        ValueError: the section has no data set, unknown keys or bad values, or the set is empty.
     """
     data = section(cfg, f"{split}_data")
     check_keys(f"{split}_data", data, _DATA_KEYS[split])
-    if "dataset" not in data:
-        raise ValueError(f"config: {split}_data has no 'dataset', only {sorted(data)}")
-    return build(data["dataset"], DATASETS, seed=seed)
+    _check_data_values(data, split)
+    dataset = build(data["dataset"], DATASETS, seed=seed)
+    if len(dataset) == 0:
+        raise ValueError(
+            f"{split}_data has no images: check the annotation file, and what leaves images out "
+            f"(filter_empty_gt, indices), in {dict(data['dataset'])}"
+        )
+    return dataset
 
 
 def loader_settings(cfg: Config, split: str) -> dict[str, Any]:
@@ -66,9 +71,24 @@ def build_eval(cfg: Config, dataset: DetectionDataset, split: str) -> DetectionL
     return build_eval_loader(dataset, **loader_settings(cfg, split))
 
 
-def build_metric(cfg: Config, dataset: DetectionDataset) -> Any:
-    """The metric of the config, with the ground truth of a data set."""
+def build_metric(cfg: Config, dataset: DetectionDataset, model: nn.Module, split: str) -> Any:
+    """The metric of the config, with the ground truth of a data set.
+
+    Raises:
+        ValueError: it compares masks, and the model predicts or the data set loads none.
+    """
     metric = build(cfg.metric, METRICS)
+    if getattr(metric, "with_masks", False):
+        if model.mask_format is None:
+            raise ValueError(
+                "metric.metrics has 'segm', but the model has no mask head: take it out of "
+                "metric.metrics, or give model.roi_head a mask_roi_extractor and a mask_head"
+            )
+        if dataset[0].masks is None:
+            raise ValueError(
+                f"metric.metrics has 'segm', but {split}_data loads no masks: set "
+                f"{split}_data.dataset.with_masks=True, or take it out of metric.metrics"
+            )
     metric.prepare(dataset)
     return metric
 
@@ -77,14 +97,20 @@ def check_classes(model: nn.Module, dataset: DetectionDataset, split: str) -> No
     """Refuse to train or test a model on another number of classes than the data set has.
 
     Raises:
-        ValueError: the numbers differ.
+        ValueError: the numbers differ, in whichever head.
     """
-    if model.num_classes != len(dataset.classes):
-        names = ", ".join(dataset.classes[:10]) + (", ..." if len(dataset.classes) > 10 else "")
+    num_classes = len(dataset.classes)
+    heads = {n: m for n, m in model.named_modules() if hasattr(m, "class_rows") and m is not model}
+    wrong = [
+        f"model.{name} has num_classes={head.num_classes}"
+        for name, head in heads.items()
+        if head.num_classes != num_classes
+    ]
+    if wrong:
+        names = ", ".join(dataset.classes[:10]) + (", ..." if num_classes > 10 else "")
         raise ValueError(
-            f"the model predicts num_classes={model.num_classes}, but {split}_data has "
-            f"{len(dataset.classes)} classes ({names}). Set num_classes={len(dataset.classes)} in "
-            "model.roi_head.bbox_head (and mask_head), or choose the classes with "
+            f"{' and '.join(wrong)}, but {split}_data has {num_classes} classes ({names}). Set "
+            f"num_classes={num_classes}, or choose the classes with "
             f"{split}_data.dataset.metainfo.classes"
         )
 
@@ -109,8 +135,22 @@ def read_path(value: str | Path, what: str) -> Path:
         FileNotFoundError: it does not.
     """
     path = Path(value)
+    if path.is_dir():
+        raise FileNotFoundError(f"{what} {str(value)!r} is a folder, expected a file in it")
     if not path.is_file():
         raise FileNotFoundError(
             f"{what} {str(value)!r} does not exist (looked for {path.absolute()})"
         )
     return path
+
+
+def _check_data_values(data: dict[str, Any], split: str) -> None:
+    """The section has what it needs, and its numbers are whole and large enough."""
+    needed = ["dataset", "batch_size"] if split == "train" else ["dataset"]
+    problems = [f"has no {key!r}" for key in needed if key not in data]
+    for key, smallest in {"batch_size": 1, "num_workers": 0, "size_divisor": 1}.items():
+        value = data.get(key, smallest)
+        if type(value) is not int or value < smallest:
+            problems.append(f"has {key}={value!r}, expected a whole number from {smallest} on")
+    if problems:
+        raise ValueError(f"config: {split}_data {'; '.join(problems)}")

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable
+import logging
+import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.utils import import_modules_from_strings
 
-# The sections of a config. A config may have other variables of its own; an option on the command
-# line that names neither a section nor such a variable is a mistake.
+logger = logging.getLogger("mmdet_lite")
+
+# The sections of a config. A config may have other variables, which its own file makes use of.
 SECTIONS = (
     "model",
     "train_data",
@@ -36,22 +40,21 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
     Args:
         path: a file, or the path of one of the configs that come with the package, with or without
             a leading ``configs/``.
-        options: dotted keys to values, as ``--cfg-options`` gives them; numbers index lists.
+        options: dotted keys to values, as ``--cfg-options`` gives them; numbers index lists, and
+            a value replaces what was there, also where that is a dict.
 
     Raises:
         FileNotFoundError: there is no such file; the message lists near matches.
         ValueError: the file cannot be read, is in MMDetection's form, or an option's key is wrong.
+        ImportError: a module of ``custom_imports`` cannot be imported.
     """
     file = find_config(path)
-    try:
-        cfg = Config.fromfile(file)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{file}: a file in `_base_` is missing: {error}") from error
-    except (SyntaxError, NameError, KeyError, TypeError) as error:
-        raise ValueError(f"{file}: cannot be read: {type(error).__name__}: {error}") from error
+    cfg = _read(file)
     _check_form(cfg, file)
+    _warn_of_near_sections(cfg, file)
     if options:
         _apply_options(cfg, options)
+    _import_modules(cfg, file)
     return cfg
 
 
@@ -82,13 +85,15 @@ def shipped_configs() -> Path:
     return installed if installed.is_dir() else package.parent / "configs"
 
 
-def section(cfg: Config, name: str, accepted: Callable | None = None) -> dict[str, Any]:
+def section(
+    cfg: Config, name: str, accepted: Callable | Sequence[str] | None = None
+) -> dict[str, Any]:
     """A section of the config as a plain dict; an optional one that is absent is empty.
 
     Args:
         cfg: the config.
         name: of the section.
-        accepted: if given, the section's keys must be parameters of this.
+        accepted: if given, the section's keys must be among these names, or parameters of this.
 
     Raises:
         ValueError: the section is no dict or has unknown keys; the message names near matches.
@@ -97,8 +102,8 @@ def section(cfg: Config, name: str, accepted: Callable | None = None) -> dict[st
     if not isinstance(value, dict):
         raise ValueError(f"config: {name} must be a dict, got {value!r}")
     if accepted is not None:
-        known = list(inspect.signature(accepted).parameters)
-        check_keys(name, value, known)
+        known = inspect.signature(accepted).parameters if callable(accepted) else accepted
+        check_keys(name, value, list(known))
     return dict(value)
 
 
@@ -125,6 +130,49 @@ def require(cfg: Config, names: tuple[str, ...]) -> None:
         )
 
 
+def read_seed(cfg: Config) -> int:
+    """The seed of everything random; 0 where the config has none.
+
+    Raises:
+        ValueError: it is no whole number, or negative.
+    """
+    seed = cfg.get("seed", 0)
+    if type(seed) is not int or seed < 0:
+        raise ValueError(f"config: seed must be a whole number, 0 or larger, got {seed!r}")
+    return seed
+
+
+def _read(file: Path) -> Config:
+    try:
+        return Config.fromfile(file, import_custom_modules=False)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{file}: a file in `_base_` is missing: {error}") from error
+    except SyntaxError as error:
+        raise ValueError(
+            f"config {file} cannot be read: {error.msg} in line {error.lineno}, of it or of a file "
+            "in its `_base_`"
+        ) from error
+    except Exception as error:  # a config is a program, which may raise anything
+        frames = traceback.extract_tb(error.__traceback__)
+        places = [f" in {f.filename}, line {f.lineno}" for f in frames if f.name == "<module>"]
+        where = places[0] if places else ""
+        raise ValueError(
+            f"config {file} cannot be read: {type(error).__name__}{where}: {error}"
+        ) from error
+
+
+def _import_modules(cfg: Config, file: Path) -> None:
+    """Import users' own code, so that what it registers can be built."""
+    settings = section(cfg, "custom_imports", import_modules_from_strings)
+    try:
+        import_modules_from_strings(**{"imports": [], **settings})
+    except ImportError as error:
+        raise ImportError(
+            f"config {file}: custom_imports: {error} ({error.__context__}). Install the package, "
+            "or let PYTHONPATH name the folder that it lies in"
+        ) from error
+
+
 def _check_form(cfg: Config, file: Path) -> None:
     model = cfg.get("model")
     foreign = isinstance(model, dict) and ("train_cfg" in model or "test_cfg" in model)
@@ -137,16 +185,51 @@ def _check_form(cfg: Config, file: Path) -> None:
         )
 
 
+def _warn_of_near_sections(cfg: Config, file: Path) -> None:
+    for name in cfg:
+        near = difflib.get_close_matches(name, SECTIONS, n=1, cutoff=0.88)
+        if near and name not in SECTIONS:
+            logger.warning(
+                "%s: %r is no section of a config and has no effect by itself; is %r meant?",
+                *(file, name, near[0]),
+            )
+
+
 def _apply_options(cfg: Config, options: dict[str, Any]) -> None:
-    own = [name for name in cfg if not name.startswith("_")]
-    known = sorted({*SECTIONS, *own})
-    for key in options:
-        top = key.split(".")[0]
-        if top not in known:
-            near = difflib.get_close_matches(top, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
-            raise ValueError(f"--cfg-options {key}: the config has no {top!r}; {hint}")
-    try:
-        cfg.merge_from_dict(options)
-    except (KeyError, TypeError, IndexError, AssertionError) as error:
-        raise ValueError(f"--cfg-options {options}: {error}") from error
+    for key, value in options.items():
+        _check_section(cfg, key)
+        _set_option(cfg, key, value)
+
+
+def _check_section(cfg: Config, key: str) -> None:
+    top = key.split(".")[0]
+    if top in SECTIONS:
+        return
+    if top in cfg:
+        raise ValueError(
+            f"--cfg-options {key}: {top!r} is a variable of the config file, which made use of it "
+            "when it was read, so that changing it now has no effect. Set the keys that were made "
+            "from it; tools/print_config.py shows them"
+        )
+    near = difflib.get_close_matches(top, SECTIONS, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(SECTIONS)}"
+    raise ValueError(f"--cfg-options {key}: a config has no section {top!r}; {hint}")
+
+
+def _set_option(cfg: Config, key: str, value: Any) -> None:
+    """Set one item of the config; dicts on the way to it are made where there are none."""
+    names: list[Any] = key.split(".")
+    node: Any = cfg
+    for place, name in enumerate(names):
+        where = f"--cfg-options {key}: {'.'.join(names[:place])}"
+        if isinstance(node, list):
+            if not name.isdigit() or int(name) >= len(node):
+                raise ValueError(f"{where} is a list of {len(node)} and has no item {name!r}")
+            name = int(name)
+        elif not isinstance(node, (dict, Config)):
+            raise ValueError(f"{where} is {node!r}, in which there is no {name!r} to set")
+        elif name not in node:
+            node[name] = {}
+        if place == len(names) - 1:
+            node[name] = value
+        node = node[name]

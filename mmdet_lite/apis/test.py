@@ -59,7 +59,7 @@ def test(
     load_weights(model, read_path(checkpoint, "checkpoint"))
     dataset = build_dataset(cfg, "test", seed=0)
     check_classes(model, dataset, "test")
-    metric = build_metric(cfg, dataset)
+    metric = build_metric(cfg, dataset, model, "test")
     model = prepare_model(model, cfg, device)
     metrics = evaluate(model, build_eval(cfg, dataset, "test"), metric, precision_of(cfg))
     print(metric.table())

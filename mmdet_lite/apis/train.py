@@ -27,7 +27,7 @@ from mmdet_lite.apis.build import (
     loader_settings,
     read_path,
 )
-from mmdet_lite.apis.config import require, section
+from mmdet_lite.apis.config import read_seed, require, section
 from mmdet_lite.apis.test import evaluate
 from mmdet_lite.data.dataset import DetectionDataset
 from mmdet_lite.engine.checkpoint import find_resume_checkpoint
@@ -63,7 +63,7 @@ def train(cfg: Config, work_dir: str | Path, resume: str | Path | bool = False) 
         FloatingPointError: a loss is not finite.
     """
     require(cfg, ("model", "train_data", "train", "optimizer", "schedule"))
-    with RunLog(work_dir) as log:
+    with _open_log(work_dir) as log:
         start = _find_start(resume, work_dir)
         trainer = _build_trainer(cfg, log, is_new=start is None)
         if start is not None:
@@ -74,6 +74,16 @@ def train(cfg: Config, work_dir: str | Path, resume: str | Path | bool = False) 
         seconds = time.perf_counter() - started
         logger.info("trained in %.0f s; everything is in %s", seconds, work_dir)
     return {**metrics, "train_seconds": seconds}
+
+
+def _open_log(work_dir: str | Path) -> RunLog:
+    try:
+        return RunLog(work_dir)
+    except OSError as error:
+        raise type(error)(
+            f"cannot write to the work dir {str(work_dir)!r} ({error.strerror}); choose another "
+            "with --work-dir"
+        ) from error
 
 
 def _find_start(resume: str | Path | bool, work_dir: str | Path) -> Path | None:
@@ -89,7 +99,7 @@ def _find_start(resume: str | Path | bool, work_dir: str | Path) -> Path | None:
 
 
 def _build_trainer(cfg: Config, log: RunLog, is_new: bool) -> Trainer:
-    seed = int(cfg.get("seed", 0))
+    seed = read_seed(cfg)
     settings = TrainSettings(**section(cfg, "train", TrainSettings))
     seed_everything(seed, settings.deterministic)
     device = choose_device()
@@ -119,24 +129,31 @@ def _initialise(model: nn.Module, cfg: Config, dataset: DetectionDataset) -> Non
     if not source:
         model.init_weights()
         return
-    settings = {"path": source} if isinstance(source, str) else section(cfg, "load_from", _LoadFrom)
+    settings = (
+        {"path": source}
+        if isinstance(source, str)
+        else section(cfg, "load_from", ("path", "match_classes"))
+    )
+    if "path" not in settings:
+        raise ValueError(f"config: load_from has no 'path', only {settings}")
     path = read_path(settings["path"], "load_from")
     by_name = settings.get("match_classes", False)
     load_weights(model, path, strict=False, classes=dataset.classes if by_name else None)
 
 
-def _LoadFrom(path: str, match_classes: bool = False) -> None:  # noqa: N802
-    """The keys that ``load_from`` may have."""
-
-
 def _build_optimizer(
     cfg: Config, model: nn.Module, settings: TrainSettings
 ) -> torch.optim.Optimizer:
-    optimizer = dict(cfg.optimizer)
-    scaling = section(cfg, "auto_scale_lr", _AutoScale)
+    optimizer = section(cfg, "optimizer")
+    scaling = section(cfg, "auto_scale_lr", ("enable", "base_batch_size"))
     if scaling.get("enable"):
         if "base_batch_size" not in scaling:
-            raise ValueError("config: auto_scale_lr is enabled but has no base_batch_size")
+            raise ValueError(
+                "config: auto_scale_lr is enabled, but does not say for how many images a step "
+                "optimizer.lr is meant: set auto_scale_lr.base_batch_size"
+            )
+        if "lr" not in optimizer:
+            raise ValueError("config: auto_scale_lr is enabled, but optimizer has no 'lr' to scale")
         batch_size = (
             loader_settings(cfg, "train")["batch_size"] * world_size() * settings.accumulate
         )
@@ -144,34 +161,33 @@ def _build_optimizer(
     return build_optimizer(optimizer, model, section(cfg, "param_groups"))
 
 
-def _AutoScale(enable: bool, base_batch_size: int) -> None:  # noqa: N802
-    """The keys that ``auto_scale_lr`` may have."""
-
-
 def _run_data(
     cfg: Config, dataset: DetectionDataset, model: nn.Module, seed: int, settings: TrainSettings
 ) -> RunData:
     sampler = build_train(cfg, dataset, model, 0).batch_sampler
-    return RunData(
+    data = RunData(
         make_loader=lambda start: build_train(cfg, dataset, model, start),
         iterations_per_epoch=sampler.iterations_per_epoch,
-        evaluate=_evaluation(cfg, model, seed, settings) if cfg.get("val_data") else None,
     )
+    if cfg.get("val_data"):
+        data.evaluate, data.metric_names = _evaluation(cfg, model, seed, settings)
+    return data
 
 
 def _evaluation(
     cfg: Config, model: nn.Module, seed: int, settings: TrainSettings
-) -> Callable[[nn.Module], dict[str, float]]:
+) -> tuple[Callable[[nn.Module], dict[str, float]], list[str] | None]:
+    """How a model is validated, and the names of the metrics if the metric tells them."""
     require(cfg, ("metric",))
     dataset = build_dataset(cfg, "val", seed)
     check_classes(model, dataset, "val")
     loader = build_eval(cfg, dataset, "val")
-    metric = build_metric(cfg, dataset)
+    metric = build_metric(cfg, dataset, model, "val")
 
     def run(model: nn.Module) -> dict[str, float]:
         return evaluate(model, loader, metric, settings.precision)
 
-    return run
+    return run, metric.names() if hasattr(metric, "names") else None
 
 
 def _meta(cfg: Config, dataset: DetectionDataset, seed: int) -> dict[str, Any]:

@@ -73,6 +73,7 @@ def check_areas(
     size = np.array([sizes[a["image_id"]] for a in annotations], np.int64).reshape(-1, 2)
     corners = clip_boxes(boxes, size)
     is_flat = (boxes[:, 2:] <= 0).any(axis=1) | (corners[:, 2:] <= corners[:, :2]).any(axis=1)
+    is_flat &= np.isfinite(boxes).all(axis=1)  # the others are noted by check_finite
     bad = {}
     for row in np.flatnonzero(is_flat).tolist():
         height, width = size[row]

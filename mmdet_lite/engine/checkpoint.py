@@ -244,11 +244,13 @@ def _sha256(path: Path) -> str:
 
 def _refusal(path: Path, reason: str) -> str:
     """Say which object torch's safe loader refused, or that the file is no pickle at all."""
-    found = re.search(r"(?:GLOBAL|[Uu]nsupported (?:global|class):?) ([\w.]+\.[\w.]+)", reason)
+    found = re.search(
+        r"[Uu]nsupported (?:global|class):? (?:GLOBAL )?([\w.]*\w)|GLOBAL ([\w.]*\w)", reason
+    )
     if not found:
         return _not_a_checkpoint(path)
     return (
-        f"{path} was refused: it holds {found[1]}, and loading that could run code hidden in the "
+        f"{path} was refused: it holds {found[1] or found[2]}, and loading that could run code hidden in the "
         "file. If you trust where it comes from, open it with the program that wrote it and save "
         "its weights again as plain tensors: torch.save(model.state_dict(), 'weights.pth')"
     )

@@ -70,6 +70,7 @@ class EarlyStopping(Hook):
         self.validations_since_best = 0
 
     def before_train(self, trainer: Trainer) -> None:
+        trainer.data.check_metric(self.metric, "EarlyStopping.metric")
         self._stop_if_due(trainer)  # the resumed run may have stopped already
 
     def after_validation(self, trainer: Trainer, metrics: dict[str, float]) -> None:

@@ -44,11 +44,25 @@ class RunData:
         make_loader: gives the endless stream of training batches from an iteration (from 0) on.
         iterations_per_epoch: batches in which every image is seen once.
         evaluate: gives a model's metrics on the validation data, the main one first; or None.
+        metric_names: what ``evaluate`` will give, if that is known beforehand.
     """
 
     make_loader: Callable[[int], Iterable[Batch]]
     iterations_per_epoch: int
     evaluate: Callable[[nn.Module], dict[str, float]] | None = None
+    metric_names: Sequence[str] | None = None
+
+    def check_metric(self, name: str | None, owner: str) -> None:
+        """Refuse a metric that no validation will give, before there is anything to lose.
+
+        Raises:
+            ValueError: the names are known and ``name`` is not among them.
+        """
+        if name is not None and self.metric_names is not None and name not in self.metric_names:
+            raise ValueError(
+                f"{owner} is {name!r}, which is not among the metrics of the validation: "
+                f"{', '.join(self.metric_names)}"
+            )
 
 
 class Trainer:
@@ -85,6 +99,7 @@ class Trainer:
             use_deterministic_algorithms()
         if settings.channels_last:
             model = model.to(memory_format=torch.channels_last)
+        data.check_metric(settings.best_metric, "train.best_metric")
         self.model = model
         self.optimizer = optimizer
         self.data = data

@@ -6,6 +6,8 @@ from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from mmdet_lite.evaluation import checks, coco_eval
 from mmdet_lite.evaluation.coco_results import (
     CocoResults,
@@ -95,6 +97,15 @@ class CocoMetric:
         self._image_ids = self._ground_truth.imgs.keys()
         self.reset()
 
+    def names(self) -> list[str]:
+        """The keys that ``compute`` will give, the main one first; after ``prepare``."""
+        names: list[str] = []
+        for metric in self.metrics:
+            shape = (len(self.classes), 4, len(self._numbers(metric)))  # K, areas, M
+            precision, recall = np.zeros((10, 101, *shape)), np.zeros((10, *shape))
+            names += self._summarize(metric, precision, recall)
+        return names
+
     def reset(self) -> None:
         """Forget the detections, not the ground truth."""
         self._batches: list[CocoResults] = []
@@ -171,11 +182,18 @@ class CocoMetric:
         return paths
 
     def _compute_metric(self, metric: str) -> dict[str, float]:
-        numbers = _PROPOSAL_NUMBERS if metric == "proposal" else self.max_detections
         precision, recall = coco_eval.evaluate(
-            self._ground_truth, self._computed, metric, self.category_ids, numbers
+            self._ground_truth, self._computed, metric, self.category_ids, self._numbers(metric)
         )
-        recalls = coco_eval.summarize_recall(recall, metric, numbers)
+        return self._summarize(metric, precision, recall)
+
+    def _numbers(self, metric: str) -> tuple[int, ...]:
+        return _PROPOSAL_NUMBERS if metric == "proposal" else self.max_detections
+
+    def _summarize(
+        self, metric: str, precision: np.ndarray, recall: np.ndarray
+    ) -> dict[str, float]:
+        recalls = coco_eval.summarize_recall(recall, metric, self._numbers(metric))
         if metric == "proposal":
             return recalls
         values = coco_eval.summarize_precision(precision, metric) | recalls

@@ -80,7 +80,15 @@ def make_trainer(tmp_path):
     """Build a trainer of new objects; keyword arguments override the toy's parts or settings."""
     logs = []
 
-    def make(model=None, optimizer=SGD, hooks=(), loader=toy_loader, evaluate=evaluate, **settings):
+    def make(
+        model=None,
+        optimizer=SGD,
+        hooks=(),
+        loader=toy_loader,
+        evaluate=evaluate,
+        metric_names=None,
+        **settings,
+    ):
         torch.manual_seed(0)
         model = model or ToyModel()
         log = RunLog(settings.pop("work_dir", tmp_path))
@@ -89,7 +97,7 @@ def make_trainer(tmp_path):
             model=model,
             optimizer=build_optimizer(optimizer, model),
             schedule=MultiStepSchedule(milestones=[2], warmup_iters=3),
-            data=RunData(loader, ITERATIONS_PER_EPOCH, evaluate),
+            data=RunData(loader, ITERATIONS_PER_EPOCH, evaluate, metric_names),
             settings=TrainSettings(**settings),
             log=log,
             hooks=hooks,

@@ -152,6 +152,16 @@ def test_a_hostile_pickle_is_refused_and_its_function_named(tmp_path, monkeypatc
     assert not Path("code_was_run").exists()
 
 
+def test_a_builtin_that_runs_code_is_named(tmp_path):
+    class Hostile:
+        def __reduce__(self):
+            return eval, ("1",)
+
+    torch.save({"model": Hostile()}, tmp_path / "old.pth")
+    with pytest.raises(CheckpointError, match="was refused: it holds .*eval, and loading that"):
+        load_checkpoint(tmp_path / "old.pth")
+
+
 def test_a_numpy_array_inside_is_refused_with_the_way_out(tmp_path):
     torch.save({"meta": np.arange(3)}, tmp_path / "old.pth")
     with pytest.raises(CheckpointError, match=r"it holds numpy.*plain tensors"):

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from mmdet_lite.engine.checkpoint import load_checkpoint
-from mmdet_lite.engine.hooks import Hook
+from mmdet_lite.engine.hooks import EarlyStopping, Hook
 
 
 class Recorder(Hook):
@@ -113,6 +113,16 @@ def test_an_unknown_best_metric_is_told_with_the_known_ones(make_trainer):
     trainer = make_trainer(evaluate=scripted_metrics([0.1]), max_epochs=1, best_metric="mask_mAP")
     with pytest.raises(ValueError, match="'mask_mAP' is not among .* bbox_mAP, segm_mAP"):
         trainer.train()
+
+
+def test_a_metric_that_no_validation_will_give_is_refused_before_training(make_trainer):
+    known = dict(metric_names=["toy_mAP"], max_iters=1)
+    with pytest.raises(ValueError, match="best_metric is 'mAP', which is not among .*: toy_mAP"):
+        make_trainer(best_metric="mAP", **known)
+    trainer = make_trainer(hooks=[EarlyStopping("mAP", 1)], **known)
+    with pytest.raises(ValueError, match="EarlyStopping.metric is 'mAP', which is not among"):
+        trainer.train()
+    assert trainer.iteration == 0
 
 
 def test_a_run_by_iterations_ends_with_a_validation_and_a_checkpoint(make_trainer):

@@ -427,3 +427,11 @@ def test_segm_without_masks_in_the_detections_says_so():
     metric.prepare(two_images())
     with pytest.raises(ValueError, match="give the model a mask head"):
         metric.process(detect([], masks=False), [meta(7)])
+
+
+@pytest.mark.parametrize("classwise", [False, True])
+def test_names_are_the_keys_of_what_is_computed(classwise):
+    metric = CocoMetric(("bbox", "segm", "proposal"), classwise=classwise)
+    values = run(metric, two_images(), (detect([], []), [meta(7), meta(3)]))
+    assert metric.names() == list(values)
+    assert metric.names()[0] == "bbox_mAP"
