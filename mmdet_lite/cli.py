@@ -112,7 +112,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         action=_Options,
         metavar="KEY=VALUE",
         help="change the config: dotted keys, numbers index lists, e.g. optimizer.lr=0.01 "
-        "train_data.dataset.pipeline.0.scale=(667,400)",
+        "'train_data.dataset.pipeline.0.scale=(667,400)'",
     )
 
 

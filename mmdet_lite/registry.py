@@ -42,6 +42,11 @@ def build(cfg: dict, registry: Registry, **given: Any) -> Any:
     if "type" not in cfg:
         raise KeyError(f"the {registry.name} config has no 'type': {dict(cfg)}")
     cls = find_class(cfg["type"], (registry,))
+    if twice := sorted(set(cfg) & set(given)):
+        raise TypeError(
+            f"{cls.__name__}: {', '.join(map(repr, twice))} is set by the run and cannot stand in "
+            f"the {registry.name} config; remove it there"
+        )
     arguments = _build_items({key: value for key, value in cfg.items() if key != "type"})
     arguments.update(given)
     _check_arguments(cls, arguments)

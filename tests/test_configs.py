@@ -105,6 +105,7 @@ def test_schedules_of_names_differ_as_the_names_say():
 
 def test_folder_of_coco_tiny_follows_the_environment(monkeypatch):
     name = "coco_tiny/mask-rcnn_r50_fpn_coco-tiny.py"
+    monkeypatch.delenv("MMDET_LITE_COCO_TINY", raising=False)
     assert load_config(name).train_data.dataset.image_dir == "data/coco_tiny/train2017/"
     monkeypatch.setenv("MMDET_LITE_COCO_TINY", "/elsewhere")
     cfg = load_config(name)

@@ -10,7 +10,7 @@ from mmengine.config import ConfigDict
 from mmdet_lite.models.assigners import MaxIoUAssigner
 from mmdet_lite.models.losses import L1Loss
 from mmdet_lite.models.roi_heads import FCNMaskHead
-from mmdet_lite.registry import METRICS, MODELS, OPTIMIZERS, build, find_class
+from mmdet_lite.registry import DATASETS, METRICS, MODELS, OPTIMIZERS, build, find_class
 
 MASK_HEAD = dict(
     type="FCNMaskHead",
@@ -139,3 +139,9 @@ def test_config_that_is_no_dict_is_refused(cfg):
 def test_config_without_a_type_is_refused_and_shown():
     with pytest.raises(KeyError, match="model config has no 'type': {'depth': 50}"):
         build(dict(depth=50), MODELS)
+
+
+def test_an_argument_of_the_run_cannot_stand_in_the_config():
+    cfg = dict(type="ShapesDataset", num_images=1, seed=3)
+    with pytest.raises(TypeError, match="ShapesDataset: 'seed' is set by the run"):
+        build(cfg, DATASETS, seed=0)

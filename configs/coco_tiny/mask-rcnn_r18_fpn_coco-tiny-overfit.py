@@ -16,7 +16,7 @@ model = dict(
         test_selector=dict(nms_pre=500, max_per_img=300),
     ),
     roi_head=dict(
-        sampler=dict(num=256),
+        sampler=dict(num=96),
         bbox_roi_extractor=dict(finest_scale=28),
         bbox_head=dict(in_channels=96, fc_out_channels=512),
         mask_roi_extractor=dict(finest_scale=28),
@@ -37,14 +37,14 @@ train_data = dict(batch_size=4, num_workers=1, dataset=dataset)
 val_data = dict(batch_size=4, num_workers=1, dataset=dataset)
 test_data = val_data
 train = dict(
-    max_iters=1600,
-    val_interval=800,
+    max_iters=1400,
+    val_interval=700,
     log_interval=20,
     best_metric="segm_mAP",
     precision="bf16",
     channels_last=True,
     clip_grad_norm=10.0,
 )
-optimizer = dict(type="AdamW", lr=1e-3, weight_decay=0.05)
+optimizer = dict(type="AdamW", lr=1e-3, weight_decay=0.05, fused=True)
 param_groups = dict(norm_decay=0.0, bias_decay=0.0)
 schedule = dict(type="OneCycleSchedule", warmup_share=0.1)

@@ -52,6 +52,6 @@ train = dict(
     channels_last=True,
     clip_grad_norm=10.0,
 )
-optimizer = dict(type="AdamW", lr=1.5e-3, weight_decay=0.05)
+optimizer = dict(type="AdamW", lr=1.5e-3, weight_decay=0.05, fused=True)
 param_groups = dict(norm_decay=0.0, bias_decay=0.0)
 schedule = dict(type="OneCycleSchedule", warmup_share=0.1)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.utils import import_modules_from_strings
 
 logger = logging.getLogger("mmdet_lite")
@@ -143,6 +144,8 @@ def read_seed(cfg: Config) -> int:
 
 
 def _read(file: Path) -> Config:
+    # It tells which environment variables a config uses, on the standard output.
+    MMLogger.get_instance("mmengine").setLevel(logging.WARNING)
     try:
         return Config.fromfile(file, import_custom_modules=False)
     except FileNotFoundError as error:

@@ -44,6 +44,20 @@ from mmdet_lite.visualization.curves import plot_curves
 
 logger = logging.getLogger("mmdet_lite")
 
+# What a run leaves in its work dir.
+_RUN_FILES = (
+    "epoch_*.pth*",
+    "iter_*.pth*",
+    "best_*.pth*",
+    "log.jsonl",
+    "train.log",
+    "config.py",
+    "curves.png",
+    "metrics.json",
+    "tensorboard",
+    "vis",
+)
+
 
 def train(cfg: Config, work_dir: str | Path, resume: str | Path | bool = False) -> dict[str, float]:
     """Train, validate, and keep checkpoints, log, resolved config and curves in a folder.
@@ -63,7 +77,10 @@ def train(cfg: Config, work_dir: str | Path, resume: str | Path | bool = False) 
         FloatingPointError: a loss is not finite.
     """
     require(cfg, ("model", "train_data", "train", "optimizer", "schedule"))
+    moved = None if resume else set_aside_earlier_run(Path(work_dir))
     with _open_log(work_dir) as log:
+        if moved:
+            logger.warning("an earlier run in %s was moved to %s", work_dir, moved)
         start = _find_start(resume, work_dir)
         trainer = _build_trainer(cfg, log, is_new=start is None)
         if start is not None:
@@ -96,6 +113,26 @@ def _find_start(resume: str | Path | bool, work_dir: str | Path) -> Path | None:
     if found is None:
         logger.warning("--resume: no good checkpoint in %s, starting anew", work_dir)
     return found
+
+
+def set_aside_earlier_run(work_dir: Path) -> Path | None:
+    """Move what an earlier run wrote into a subfolder, so that two runs never mix.
+
+    Args:
+        work_dir: the folder of a new run.
+
+    Returns:
+        The subfolder, or None if there was no earlier run.
+    """
+    files = [path for pattern in _RUN_FILES for path in sorted(work_dir.glob(pattern))]
+    if not files:
+        return None
+    numbers = [int(p.name.removeprefix("earlier_")) for p in work_dir.glob("earlier_[0-9]*")]
+    folder = work_dir / f"earlier_{max(numbers, default=0) + 1}"
+    folder.mkdir()
+    for path in files:
+        path.rename(folder / path.name)
+    return folder
 
 
 def _build_trainer(cfg: Config, log: RunLog, is_new: bool) -> Trainer:

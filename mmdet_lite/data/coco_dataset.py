@@ -71,10 +71,13 @@ class CocoDataset(DetectionDataset):
         )
         super().__init__(self.table.classes, self.table.category_ids, pipeline, seed)
         self.rows = _choose_images(self.table, filter_empty_gt, indices)
+        crowds = np.concatenate([[0], np.cumsum(self.table.is_crowd)])  # before each annotation
+        first, last = self.table.offsets[self.rows], self.table.offsets[self.rows + 1]
+        num_crowds = np.sum(crowds[last] - crowds[first])
         logger.info(
-            "%s: %d of %d images, %d objects and %d crowds of %d classes",
+            "%s: %d of %d images, with %d objects and %d crowds of %d classes",
             *(ann_file, len(self.rows), len(self.table.image_ids)),
-            *(np.sum(~self.table.is_crowd), np.sum(self.table.is_crowd), len(self.classes)),
+            *(np.sum(last - first) - num_crowds, num_crowds, len(self.classes)),
         )
 
     def __len__(self) -> int:

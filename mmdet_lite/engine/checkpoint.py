@@ -250,9 +250,10 @@ def _refusal(path: Path, reason: str) -> str:
     if not found:
         return _not_a_checkpoint(path)
     return (
-        f"{path} was refused: it holds {found[1] or found[2]}, and loading that could run code hidden in the "
-        "file. If you trust where it comes from, open it with the program that wrote it and save "
-        "its weights again as plain tensors: torch.save(model.state_dict(), 'weights.pth')"
+        f"{path} was refused: it holds {found[1] or found[2]}, and loading that could run code "
+        "hidden in the file. If you trust where it comes from, open it with the program that wrote "
+        "it and save its weights again as plain tensors: "
+        "torch.save(model.state_dict(), 'weights.pth')"
     )
 
 

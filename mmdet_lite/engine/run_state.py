@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from torch.optim import Optimizer
 
 from mmdet_lite.engine.checkpoint import load_checkpoint
 from mmdet_lite.engine.distributed import unwrap
@@ -13,6 +16,8 @@ from mmdet_lite.engine.weights import load_exactly
 
 if TYPE_CHECKING:
     from mmdet_lite.engine.trainer import Trainer
+
+logger = logging.getLogger(__name__)
 
 
 def run_state(trainer: Trainer) -> dict:
@@ -64,7 +69,7 @@ def load_run_state(trainer: Trainer, path: str | Path) -> None:
     load_exactly(model, state["model"], str(path))
     if trainer.ema is not None:
         trainer.ema.load_state_dict(state["ema"])
-    trainer.optimizer.load_state_dict(state["optimizer"])
+    _load_optimizer(trainer.optimizer, state["optimizer"])
     for name, gradient in state["gradients"].items():
         model.get_parameter(name).grad = gradient.to(trainer.device)
     trainer.lr_scheduler.load_state_dict(state["lr_scheduler"])
@@ -75,6 +80,24 @@ def load_run_state(trainer: Trainer, path: str | Path) -> None:
     trainer.iteration = state["iteration"]
     trainer.metrics = state["metrics"]
     trainer.best = state["best"]
+
+
+def _load_optimizer(optimizer: Optimizer, state: dict) -> None:
+    """Load an optimizer's state with its settings, and say which of the config's these replace."""
+    configured = [dict(group) for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    replaced = {
+        f"{name} {ours[name]} by {theirs[name]}"
+        for ours, theirs in zip(configured, optimizer.param_groups, strict=True)
+        for name in ours
+        if name not in ("params", "param_names", "lr") and ours[name] != theirs[name]
+    }
+    if replaced:
+        logger.warning(
+            "a resumed run keeps the optimizer settings that it began with; this replaces %s. To "
+            "train on with others, start a new run with load_from",
+            ", ".join(sorted(replaced)),
+        )
 
 
 def _identity(trainer: Trainer) -> dict:

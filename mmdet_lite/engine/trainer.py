@@ -138,7 +138,7 @@ class Trainer:
 
     def stop(self, reason: str) -> None:
         """End the run after the current iteration, with a validation and a checkpoint."""
-        logger.info("stopping after iteration %d: %s", self.iteration, reason)
+        logger.info("stopping the run: %s", reason)
         self._stopped = True
 
     def resume(self, path: str | Path) -> None:

@@ -14,6 +14,7 @@ from mmdet_lite.engine.checkpoint import load_checkpoint
 logger = logging.getLogger(__name__)
 
 _LISTED = 10
+_MOST_CLASS_TENSORS = 8  # tensors that grow with the number of classes, in any of the detectors
 
 
 @dataclass
@@ -145,7 +146,7 @@ def _compare(weights: dict[str, Tensor], own: dict[str, Tensor]) -> _Mismatch:
 
 
 def _hint(mismatch: _Mismatch) -> str:
-    if mismatch.missing or mismatch.unexpected:
+    if mismatch.missing or mismatch.unexpected or len(mismatch.reshaped) > _MOST_CLASS_TENSORS:
         return "Was it made by another architecture? Use the config that it was trained with."
     return (
         "Was it trained on another number of classes? Use its own config; to fine-tune from it, "

@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 
 from mmdet_lite.apis.config import load_config
-from mmdet_lite.apis.train import train
+from mmdet_lite.apis.train import set_aside_earlier_run, train
 
 OWN_HOOK = """
 from mmdet_lite.engine.hooks import Hook
@@ -176,10 +176,7 @@ def test_early_stopping_ends_the_run(tiny, tmp_path, no_curves):
     cfg = tiny({"train.max_iters": 6, "train.val_interval": 1, "hooks": [hook]})
     train(cfg, tmp_path)
     assert [record["iter"] for record in records(tmp_path, "val")] == [1, 2]
-    assert (
-        "stopping after iteration 2: segm_mAP_l has not risen"
-        in (tmp_path / "train.log").read_text()
-    )
+    assert "stopping the run: segm_mAP_l has not risen" in (tmp_path / "train.log").read_text()
 
 
 def test_hook_of_a_users_own_module_runs(run, tmp_path, monkeypatch):
@@ -250,3 +247,25 @@ def test_pretrained_backbone_of_a_file_is_loaded(run, trained, tmp_path):
     options = {"model.backbone.pretrained": str(tmp_path / "backbone.pth"), "optimizer.lr": 0.0}
     after = weights(run("run", options) / "iter_2.pth")
     assert torch.equal(after["backbone.layer4.1.conv2.weight"], backbone["layer4.1.conv2.weight"])
+
+
+def test_a_new_run_sets_an_earlier_one_aside(tmp_path):
+    names = ["iter_4.pth", "iter_4.pth.sha256", "best_segm_mAP.pth", "log.jsonl", "config.py"]
+    for name in [*names, "notes.txt"]:
+        (tmp_path / name).write_text(name)
+    (tmp_path / "vis").mkdir()
+    first = set_aside_earlier_run(tmp_path)
+    assert first == tmp_path / "earlier_1"
+    assert sorted(p.name for p in first.iterdir()) == sorted([*names, "vis"])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["earlier_1", "notes.txt"]
+    assert set_aside_earlier_run(tmp_path) is None
+    (tmp_path / "log.jsonl").write_text("second")
+    assert set_aside_earlier_run(tmp_path) == tmp_path / "earlier_2"
+
+
+def test_a_second_run_in_the_same_folder_has_its_own_log(tiny, tmp_path, caplog):
+    (tmp_path / "log.jsonl").write_text("of the earlier run\n")
+    with caplog.at_level("WARNING", "mmdet_lite"):
+        train(tiny({"train.max_iters": 1, "val_data": None}), tmp_path)
+    assert f"an earlier run in {tmp_path} was moved to {tmp_path / 'earlier_1'}" in caplog.text
+    assert "of the earlier run" not in (tmp_path / "log.jsonl").read_text()

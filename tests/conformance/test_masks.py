@@ -71,7 +71,8 @@ def test_rasterised_polygons_equal_the_reference():
 def test_mask_loss_equals_the_reference(agnostic):
     pred = LOSS["mask_pred"][:, :1] if agnostic else LOSS["mask_pred"]
     pred = pred.clone().requires_grad_()
-    gt = make_gt([torch.zeros(6, 4)], masks=LOSS.masks("gt_masks")[None])
+    masks = LOSS.masks("gt_masks")
+    gt = make_gt([torch.zeros(len(masks), 4)], masks=masks[None])
     valid = torch.ones(1, len(pred), dtype=torch.bool)
     rois, inds = LOSS["pos_proposals"][None], LOSS["pos_assigned_gt_inds"][None]
     targets = mask_target(rois, inds, valid, gt, 28)[0]

@@ -31,18 +31,18 @@ def test_levels_of_the_pooled_rois_equal_the_reference():
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "count"),
+    ("name", "options"),
     [
-        ("roi_feats_7", dict(output_size=7), None),
-        ("roi_feats_14", dict(output_size=14), None),
-        ("roi_feats_7_sr2", dict(output_size=7, sampling_ratio=2), None),
-        ("roi_feats_7_scale1p5", dict(output_size=7, roi_scale_factor=1.5), 16),
+        ("roi_feats_7", dict(output_size=7)),
+        ("roi_feats_14", dict(output_size=14)),
+        ("roi_feats_7_sr2", dict(output_size=7, sampling_ratio=2)),
+        ("roi_feats_7_scale1p5", dict(output_size=7, roi_scale_factor=1.5)),
     ],
 )
-def test_pooled_features_equal_the_reference(name, options, count):
+def test_pooled_features_equal_the_reference(name, options):
     feats = [REF[f"feat_{stride}"] for stride in STRIDES]
     extractor = RoIExtractor(featmap_strides=STRIDES, **options)
-    close(_pool(extractor, feats, REF["rois"][:count]), REF[name])
+    close(_pool(extractor, feats, REF["rois"][: len(REF[name])]), REF[name])
 
 
 @pytest.mark.parametrize(
@@ -54,11 +54,12 @@ def test_pooled_features_equal_the_reference(name, options, count):
 )
 def test_pooling_from_one_level_equals_the_reference(name, options):
     extractor = RoIExtractor(7, [8], **options)
-    close(_pool(extractor, [REF["feat_8"]], REF["rois"][:24]), REF[name])
+    close(_pool(extractor, [REF["feat_8"]], REF["rois"][: len(REF[name])]), REF[name])
 
 
 def test_gradient_of_pooling_equals_the_reference():
     feat = REF["feat_8"].requires_grad_()
-    pooled = _pool(RoIExtractor(7, [8]), [feat], REF["rois"][:24])
-    (pooled * REF["single_s8_grad_out"]).sum().backward()
-    close(feat.grad, REF["single_s8_grad_in"], atol=1e-5)
+    grad_out = REF["single_s8_grad_out"]
+    pooled = _pool(RoIExtractor(7, [8]), [feat], REF["rois"][: len(grad_out)])
+    (pooled * grad_out).sum().backward()
+    close(feat.grad, REF["single_s8_grad_in"])

@@ -181,3 +181,16 @@ def test_a_model_of_another_shape_is_told_with_the_tensors(make_trainer, toy_mod
     trainer = make_trainer(toy_model(num_classes=5), max_epochs=1)
     with pytest.raises(ValueError, match=r"epoch_1.pth.*\n.*fc_cls.weight \(3, 4\) -> \(5, 4\)"):
         trainer.resume(tmp_path / "epoch_1.pth")
+
+
+def test_optimizer_settings_that_a_resumed_run_does_not_take_are_told(
+    make_trainer, tmp_path, caplog
+):
+    make_trainer(max_iters=2).train()
+    changed = make_trainer(optimizer={**SGD, "lr": 0.5, "momentum": 0.1}, max_iters=4)
+    with caplog.at_level("WARNING", "mmdet_lite"):
+        changed.resume(tmp_path / "iter_2.pth")
+    assert "initial_lr 0.5 by 0.05, momentum 0.1 by 0.9. To train on with others" in caplog.text
+    caplog.clear()
+    make_trainer(max_iters=4).resume(tmp_path / "iter_2.pth")
+    assert "replaces" not in caplog.text

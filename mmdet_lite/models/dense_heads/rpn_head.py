@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmdet_lite.models.assigners.max_iou_assigner import MaxIoUAssigner
-from mmdet_lite.models.losses.reduce import check_normalizer, normalize
+from mmdet_lite.models.losses.reduce import check_box_loss, check_normalizer, normalize
 from mmdet_lite.models.postprocess import ProposalSelector
 from mmdet_lite.models.priors.anchor_generator import AnchorGenerator, Priors
 from mmdet_lite.models.targets import anchor_target
@@ -69,6 +69,7 @@ class RPNHead(nn.Module):
         normalizer: str = "rank",
     ):
         super().__init__()
+        check_box_loss(loss_bbox, False, "RPNHead", "use L1Loss or SmoothL1Loss")
         self.anchor_generator = anchor_generator
         self.bbox_coder = bbox_coder
         self.assigner = assigner

@@ -17,6 +17,8 @@ class GIoULoss(nn.Module):
         loss_weight: factor of the result.
     """
 
+    compares_boxes = True  # and not deltas
+
     def __init__(self, loss_weight: float = 1.0):
         super().__init__()
         self.loss_weight = loss_weight

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 
-from mmdet_lite.models.losses.reduce import check_normalizer, normalize
+from mmdet_lite.models.losses.reduce import check_box_loss, check_normalizer, normalize
 from mmdet_lite.models.postprocess import multiclass_nms
 from mmdet_lite.models.targets import BoxTargets
 from mmdet_lite.registry import MODELS
@@ -63,6 +63,8 @@ class ConvFCBBoxHead(nn.Module):
         normalizer: str = "rank",
     ):
         super().__init__()
+        name = type(self).__name__
+        check_box_loss(loss_bbox, reg_decoded_bbox, name, "set reg_decoded_bbox=True")
         self.num_classes = num_classes
         self.bbox_coder = bbox_coder
         self.loss_cls = loss_cls

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mmdet_lite.models.assigners.max_iou_assigner import MaxIoUAssigner
+from mmdet_lite.models.samplers.random_sampler import RandomSampler
 from mmdet_lite.models.targets import BoxTargets, bbox_target, mask_target
 from mmdet_lite.registry import MODELS
 from mmdet_lite.structures.samples import Batch, Detections, Proposals
@@ -31,7 +32,7 @@ class RoIHead(nn.Module):
             device a step and computes masks that do not count.
 
     Raises:
-        ValueError: only one of the two mask modules is given.
+        ValueError: only one of the two mask modules is given, or the sampler is another kind.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class RoIHead(nn.Module):
         bbox_roi_extractor: nn.Module,
         bbox_head: nn.Module,
         assigner: MaxIoUAssigner,
-        sampler: nn.Module,
+        sampler: RandomSampler,
         mask_roi_extractor: nn.Module | None = None,
         mask_head: nn.Module | None = None,
         pos_weight: float = 1.0,
@@ -48,6 +49,10 @@ class RoIHead(nn.Module):
         super().__init__()
         if (mask_head is None) != (mask_roi_extractor is None):
             raise ValueError("RoIHead needs both mask_roi_extractor and mask_head, or neither")
+        if not isinstance(sampler, RandomSampler):
+            raise ValueError(
+                f"RoIHead needs a RandomSampler (positives first, a fixed number), got {sampler!r}"
+            )
         self.bbox_roi_extractor = bbox_roi_extractor
         self.bbox_head = bbox_head
         self.assigner = assigner

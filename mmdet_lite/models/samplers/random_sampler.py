@@ -94,7 +94,8 @@ class RandomSampler:
 
 @MODELS.register_module()
 class AllSampler:
-    """Take every prior that is not ignored, in place: for losses that need no sampling (focal)."""
+    """Take every prior that is not ignored, in place: for dense heads whose loss needs no sampling
+    (focal loss)."""
 
     add_gt_as_proposals = False
 

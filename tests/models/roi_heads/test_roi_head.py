@@ -148,3 +148,10 @@ def test_no_valid_proposal_can_still_be_trained_on(tiny_config, tiny_batch):
     losses = head.loss(_feats(2), proposals, tiny_batch([BOXES, []]))
     assert all(bool(torch.isfinite(value)) for value in losses.values())
     assert losses["loss_mask"] > 0  # the ground truths themselves
+
+
+def test_a_sampler_without_a_fixed_number_is_refused(tiny_config):
+    cfg = tiny_config().roi_head
+    cfg.sampler = dict(type="AllSampler")
+    with pytest.raises(ValueError, match="RoIHead needs a RandomSampler"):
+        build(cfg, MODELS)

@@ -1,0 +1,87 @@
+"""The files of docs/data.md work, and the messages it quotes are the code's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from mmdet_lite.apis.browse import browse_dataset
+from mmdet_lite.apis.config import load_config
+from mmdet_lite.data.coco_dataset import CocoDataset
+from mmdet_lite.registry import DATASETS, METRICS, MODELS, build
+
+NAME = "docs/data.md"
+
+
+@pytest.fixture
+def flowers(read_page, write_files, workspace) -> Path:
+    """The folder that the page's configs read from, filled with the page's annotation file."""
+    write_files(NAME)
+    folder = workspace / "data/flowers"
+    (folder / "images").mkdir(parents=True)
+    for split in ("train", "val"):
+        (folder / f"{split}.json").write_text(read_page(NAME).blocks("json")[0])
+    for image in ("rose", "meadow"):
+        pixels = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
+        cv2.imwrite(str(folder / f"images/{image}.png"), pixels)
+    (folder / "boxes.csv").write_text(
+        "image,x1,y1,x2,y2,label\nrose.png,40,30,100,80,rose\nrose.png,0,0,9,9,tulip\n"
+    )
+    return folder
+
+
+def test_the_smallest_file_and_its_config_fit(flowers):
+    cfg = load_config("my_flowers.py")
+    cfg.model.backbone.depth, cfg.model.neck.in_channels = 18, [64, 128, 256, 512]
+    dataset = build(cfg.train_data.dataset, DATASETS, seed=0)
+    assert build(cfg.model, MODELS).num_classes == len(dataset.classes) == 2
+    sample = dataset.load(0)
+    assert sample.boxes.tolist() == [[40, 30, 100, 80]]
+    assert sample.masks.bitmaps().sum() == 60 * 50
+    assert len(dataset.load(1).boxes) == 0
+    build(cfg.metric, METRICS).prepare(build(cfg.val_data.dataset, DATASETS, seed=0))
+
+
+def test_the_quoted_report_is_what_a_wrong_file_gives(flowers, read_page):
+    content = json.loads((flowers / "train.json").read_text())
+    content["annotations"][0]["bbox"][2] = 0
+    content["annotations"].append(content["annotations"][0] | {"id": 2, "category_id": 4})
+    (flowers / "train.json").write_text(json.dumps(content))
+    (flowers / "images/meadow.png").unlink()
+    with pytest.raises(ValueError) as error:
+        CocoDataset("data/flowers/train.json", "data/flowers/images")
+    assert str(error.value) + "\n" in read_page(NAME).blocks("text")
+
+
+def test_a_data_set_class_and_a_transform_of_ones_own(flowers, workspace):
+    cfg = load_config("my_csv_config.py")
+    dataset = build(cfg.train_data.dataset, DATASETS, seed=0)
+    assert dataset.load(0).labels.tolist() == [0, 1]
+    sample = dataset[0]
+    assert sample.boxes[0].tolist() == pytest.approx([40 * 6.67, 200, 100 * 6.67, 533], abs=1.5)
+    build(cfg.metric, METRICS).prepare(dataset)
+    assert len(browse_dataset(cfg, workspace / "pictures")) == 1
+
+
+def test_the_transform_is_grey_as_often_as_it_says(flowers):
+    import my_transforms
+
+    cfg = load_config("my_csv_config.py")
+    sample = build(cfg.train_data.dataset, DATASETS, seed=0).load(0)
+    rng = np.random.default_rng(0)
+    transform = my_transforms.RandomGrey(prob=0.5)
+    grey = [np.ptp(transform(sample, rng).image, axis=2).max() == 0 for _ in range(40)]
+    assert 10 < sum(grey) < 30
+
+
+def test_shapes_are_written_as_a_coco_data_set(read_page, workspace):
+    code = next(b for b in read_page(NAME).blocks("python") if "ShapesDataset(" in b)
+    exec(code.replace("num_images=100", "num_images=2"), {})
+    dataset = CocoDataset("data/shapes/annotations.json", "data/shapes/images", with_masks=True)
+    assert len(dataset) == 2
+    assert "circle, square, triangle, star, ring and cross" in read_page(NAME).text
+    assert dataset.classes == ("circle", "square", "triangle", "star", "ring", "cross")
