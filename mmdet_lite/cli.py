@@ -96,8 +96,14 @@ def _parse_value(text: str, parser: argparse.ArgumentParser, what: str) -> objec
         parsed = argparse.Namespace()
         DictAction([what], "pairs", nargs="+")(parser, parsed, [f"value={text}"])
         return parsed.pairs["value"]
-    except (ValueError, SyntaxError, AssertionError) as error:
+    except (ValueError, SyntaxError, AssertionError, RecursionError) as error:
         parser.error(f"{what}: cannot read the value {text!r}: {error}")
+
+
+def _positive(text: str) -> int:
+    if (value := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, got {text}")
+    return value
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
@@ -181,7 +187,12 @@ def _test_arguments(parser: argparse.ArgumentParser) -> None:
         help="write the detections in COCO's results format: PREFIX.bbox.json, PREFIX.segm.json",
     )
     parser.add_argument("--show-dir", metavar="DIR", help="save pictures of truth and prediction")
-    parser.add_argument("--show-num", type=int, default=50, help="how many pictures at most (50)")
+    parser.add_argument(
+        "--show-num", type=_positive, default=50, help="how many pictures at most (50)"
+    )
+    parser.add_argument(
+        "--show-score-thr", type=float, default=0.3, help="draw detections from this score on (0.3)"
+    )
 
 
 def _test(args: argparse.Namespace) -> None:
@@ -190,7 +201,15 @@ def _test(args: argparse.Namespace) -> None:
 
     _log_to_console()
     cfg = load_config(args.config, args.cfg_options)
-    test(cfg, args.checkpoint, args.out_metrics, args.out, args.show_dir, args.show_num)
+    test(
+        cfg,
+        args.checkpoint,
+        args.out_metrics,
+        args.out,
+        args.show_dir,
+        args.show_num,
+        args.show_score_thr,
+    )
 
 
 def _print_config(args: argparse.Namespace) -> None:

@@ -44,8 +44,8 @@ val_data = dict(
 test_data = val_data
 metric = dict(type="CocoMetric", metrics=["bbox", "segm"])
 train = dict(
-    max_iters=1400,
-    val_interval=700,
+    max_iters=1000,
+    val_interval=500,
     log_interval=20,
     best_metric="segm_mAP",
     precision="bf16",

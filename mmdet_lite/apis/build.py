@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,22 @@ def check_classes(model: nn.Module, dataset: DetectionDataset, split: str) -> No
             f"{' and '.join(wrong)}, but {split}_data has {num_classes} classes ({names}). Set "
             f"num_classes={num_classes}, or choose the classes with "
             f"{split}_data.dataset.metainfo.classes"
+        )
+
+
+def check_same_classes(
+    classes: Sequence[str], dataset: DetectionDataset, source: str, split: str
+) -> None:
+    """Refuse class names, or an order of them, that differ from those that were trained.
+
+    Raises:
+        ValueError: they differ.
+    """
+    if list(classes) != list(dataset.classes):
+        raise ValueError(
+            f"the classes of {split}_data are {list(dataset.classes)}, but those of {source} are "
+            f"{list(classes)}; labels would mean other classes. Set "
+            f"{split}_data.dataset.metainfo.classes to the same names in the same order"
         )
 
 

@@ -190,8 +190,9 @@ def _check_form(cfg: Config, file: Path) -> None:
 
 def _warn_of_near_sections(cfg: Config, file: Path) -> None:
     for name in cfg:
-        near = difflib.get_close_matches(name, SECTIONS, n=1, cutoff=0.88)
-        if near and name not in SECTIONS:
+        near = difflib.get_close_matches(name, SECTIONS, n=1, cutoff=0.8)
+        # Of about the same length: 'trian', but not 'train_dataset'.
+        if near and name not in SECTIONS and abs(len(name) - len(near[0])) <= 1:
             logger.warning(
                 "%s: %r is no section of a config and has no effect by itself; is %r meant?",
                 *(file, name, near[0]),

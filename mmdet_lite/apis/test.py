@@ -18,6 +18,7 @@ from mmdet_lite.apis.build import (
     build_metric,
     build_model,
     check_classes,
+    check_same_classes,
     choose_device,
     read_path,
 )
@@ -39,6 +40,7 @@ def test(
     out: str | Path | None = None,
     show_dir: str | Path | None = None,
     show_num: int = 50,
+    show_score_thr: float = 0.3,
 ) -> dict[str, float]:
     """Evaluate a checkpoint on ``test_data``.
 
@@ -49,16 +51,22 @@ def test(
         out: prefix of the JSON files for the detections in COCO's results format.
         show_dir: folder for pictures of ground truth beside prediction.
         show_num: how many pictures at most.
+        show_score_thr: detections below are not drawn.
 
     Returns:
         The metrics by name.
     """
     require(cfg, ("model", "test_data", "metric"))
+    for path in (out_metrics, out):  # now, and not after the whole evaluation
+        if path is not None:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
     device = choose_device()
     model = build_model(cfg)
-    load_weights(model, read_path(checkpoint, "checkpoint"))
+    trained = load_weights(model, read_path(checkpoint, "checkpoint"))
     dataset = build_dataset(cfg, "test", seed=0)
     check_classes(model, dataset, "test")
+    if trained is not None:
+        check_same_classes(trained, dataset, str(checkpoint), "test")
     metric = build_metric(cfg, dataset, model, "test")
     model = prepare_model(model, cfg, device)
     metrics = evaluate(model, build_eval(cfg, dataset, "test"), metric, precision_of(cfg))
@@ -69,7 +77,7 @@ def test(
         for file in metric.save_json(str(out)):
             logger.info("wrote %s", file)
     if show_dir is not None:
-        save_pictures(metric, dataset, show_dir, show_num)
+        save_pictures(metric, dataset, show_dir, show_num, show_score_thr)
     return metrics
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from mmdet_lite.apis.build import (
     build_train,
     check_classes,
     check_masks,
+    check_same_classes,
     choose_device,
     loader_settings,
     read_path,
@@ -77,15 +78,18 @@ def train(cfg: Config, work_dir: str | Path, resume: str | Path | bool = False) 
         FloatingPointError: a loss is not finite.
     """
     require(cfg, ("model", "train_data", "train", "optimizer", "schedule"))
-    moved = None if resume else set_aside_earlier_run(Path(work_dir))
-    with _open_log(work_dir) as log:
-        if moved:
-            logger.warning("an earlier run in %s was moved to %s", work_dir, moved)
-        start = _find_start(resume, work_dir)
+    with RunLog(work_dir) as log:
+        start = _find_start(resume, Path(work_dir))
         trainer = _build_trainer(cfg, log, is_new=start is None)
         if start is not None:
             trainer.resume(start)
+        # Only now, as nothing can be wrong with the config any more.
+        _open_files(log, keep_earlier=bool(resume))
         cfg.dump(Path(work_dir) / "config.py")
+        if trainer.is_finished:
+            logger.warning(
+                "nothing to train: the run is at iteration %d already", trainer.iteration
+            )
         started = time.perf_counter()
         metrics = trainer.train()
         seconds = time.perf_counter() - started
@@ -93,17 +97,20 @@ def train(cfg: Config, work_dir: str | Path, resume: str | Path | bool = False) 
     return {**metrics, "train_seconds": seconds}
 
 
-def _open_log(work_dir: str | Path) -> RunLog:
+def _open_files(log: RunLog, keep_earlier: bool) -> None:
     try:
-        return RunLog(work_dir)
+        moved = None if keep_earlier else set_aside_earlier_run(log.work_dir)
+        log.open()
     except OSError as error:
         raise type(error)(
-            f"cannot write to the work dir {str(work_dir)!r} ({error.strerror}); choose another "
-            "with --work-dir"
+            f"cannot write to the work dir {str(log.work_dir)!r} ({error.strerror}); choose "
+            "another with --work-dir"
         ) from error
+    if moved:
+        logger.warning("an earlier run in %s was moved to %s", log.work_dir, moved)
 
 
-def _find_start(resume: str | Path | bool, work_dir: str | Path) -> Path | None:
+def _find_start(resume: str | Path | bool, work_dir: Path) -> Path | None:
     """The checkpoint to continue from; None for a new run."""
     if not resume:
         return None
@@ -111,7 +118,9 @@ def _find_start(resume: str | Path | bool, work_dir: str | Path) -> Path | None:
         return read_path(resume, "--resume")
     found = find_resume_checkpoint(work_dir)
     if found is None:
-        logger.warning("--resume: no good checkpoint in %s, starting anew", work_dir)
+        earlier = sorted(work_dir.glob("earlier_*/*.pth"))
+        hint = f" (an earlier run was set aside: {earlier[-1].parent})" if earlier else ""
+        logger.warning("--resume: no good checkpoint in %s%s, starting anew", work_dir, hint)
     return found
 
 
@@ -207,17 +216,18 @@ def _run_data(
         iterations_per_epoch=sampler.iterations_per_epoch,
     )
     if cfg.get("val_data"):
-        data.evaluate, data.metric_names = _evaluation(cfg, model, seed, settings)
+        data.evaluate, data.metric_names = _evaluation(cfg, model, dataset.classes, settings)
     return data
 
 
 def _evaluation(
-    cfg: Config, model: nn.Module, seed: int, settings: TrainSettings
+    cfg: Config, model: nn.Module, classes: Sequence[str], settings: TrainSettings
 ) -> tuple[Callable[[nn.Module], dict[str, float]], list[str] | None]:
     """How a model is validated, and the names of the metrics if the metric tells them."""
     require(cfg, ("metric",))
-    dataset = build_dataset(cfg, "val", seed)
+    dataset = build_dataset(cfg, "val", seed=0)
     check_classes(model, dataset, "val")
+    check_same_classes(classes, dataset, "train_data", "val")
     loader = build_eval(cfg, dataset, "val")
     metric = build_metric(cfg, dataset, model, "val")
 

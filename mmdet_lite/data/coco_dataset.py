@@ -74,6 +74,8 @@ class CocoDataset(DetectionDataset):
         crowds = np.concatenate([[0], np.cumsum(self.table.is_crowd)])  # before each annotation
         first, last = self.table.offsets[self.rows], self.table.offsets[self.rows + 1]
         num_crowds = np.sum(crowds[last] - crowds[first])
+        if len(self.rows) and not np.sum(last - first) - num_crowds:
+            logger.warning("%s: not one object in %d images", ann_file, len(self.rows))
         logger.info(
             "%s: %d of %d images, with %d objects and %d crowds of %d classes",
             *(ann_file, len(self.rows), len(self.table.image_ids)),
@@ -194,6 +196,8 @@ def _load_table(
 def _read_classes(metainfo: dict[str, Any] | None) -> tuple[str, ...] | None:
     metainfo = dict(metainfo or {})
     classes = metainfo.pop("classes", None)
+    if near := [name for name in metainfo if name.lower() == "classes"]:
+        raise ValueError(f"metainfo has {near[0]!r}; the key is 'classes', in lower case")
     if metainfo:
         logger.warning("metainfo: %s not used; only 'classes' is", sorted(metainfo))
     if classes is None:

@@ -30,7 +30,7 @@ class RunLog:
     the later line counts.
 
     Args:
-        work_dir: the run's folder, made if need be.
+        work_dir: the run's folder; :meth:`open` makes it if need be.
     """
 
     def __init__(self, work_dir: str | Path):
@@ -38,15 +38,29 @@ class RunLog:
         self._handlers: list[logging.Handler] = []
         self._json_file = None
         self._tensorboard = None
+        self._early = _Memory()
         if not is_main():
             return
-        self.work_dir.mkdir(parents=True, exist_ok=True)
         self._add_handler(logging.StreamHandler(sys.stdout), "%H:%M:%S")
+        self._add_handler(self._early, "%H:%M:%S")
+        logger.setLevel(logging.INFO)
+
+    def open(self) -> RunLog:
+        """Open the files, and write down what has been logged before.
+
+        Until then nothing is written, so that a run that cannot start leaves no trace.
+        """
+        if not is_main():
+            return self
+        self.work_dir.mkdir(parents=True, exist_ok=True)
         log_file = logging.FileHandler(self.work_dir / "train.log", encoding="utf-8")
         self._add_handler(log_file, "%Y-%m-%d %H:%M:%S")
-        logger.setLevel(logging.INFO)
+        for record in self._early.records:
+            log_file.handle(record)
+        logger.removeHandler(self._early)
         self._json_file = (self.work_dir / "log.jsonl").open("a", encoding="utf-8")
         self._tensorboard = _open_tensorboard(self.work_dir / "tensorboard")
+        return self
 
     def __enter__(self) -> RunLog:
         return self
@@ -131,6 +145,17 @@ def peak_memory_mb(device: torch.device) -> float:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+class _Memory(logging.Handler):
+    """Keeps what is logged before there is a file for it."""
+
+    def __init__(self):
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
 
 
 class _Formatter(logging.Formatter):

@@ -107,6 +107,7 @@ def _identity(trainer: Trainer) -> dict:
         "accumulate": trainer.settings.accumulate,
         "precision": trainer.settings.precision,
         "ema": trainer.ema is not None,
+        "classes": trainer.meta.get("classes"),
         "iterations per epoch": trainer.data.iterations_per_epoch,
     }
 
@@ -128,6 +129,6 @@ def _check_same_run(state: dict, identity: dict, path: str | Path) -> None:
 
 
 def _difference(name: str, saved: Any, own: Any) -> str:
-    if isinstance(own, list):
+    if name == "parameter groups":
         return f"the {name} hold other parameters (frozen layers or param_groups changed?)"
     return f"{name} was {saved} and is {own}"

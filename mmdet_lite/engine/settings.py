@@ -80,6 +80,25 @@ class TrainSettings:
         return iterations_per_epoch if self.max_epochs else 1
 
     def _problems(self) -> list[str]:
+        return self._wrong_types() or self._wrong_values()
+
+    def _wrong_types(self) -> list[str]:
+        expected = {name: (int, "a whole number") for name in _POSITIVE}
+        expected["clip_grad_norm"] = ((int, float), "a number")
+        expected |= {name: (bool, "True or False") for name in ("channels_last", "deterministic")}
+        expected["ema"] = (dict, "dict(decay=..., ramp_up=...)")
+        given = {name: getattr(self, name) for name in expected}
+        return [
+            f"{name} is {value!r}, expected {expected[name][1]}"
+            for name, value in given.items()
+            if value is not None
+            and (
+                not isinstance(value, expected[name][0])
+                or (isinstance(value, bool) and expected[name][0] is not bool)
+            )
+        ]
+
+    def _wrong_values(self) -> list[str]:
         problems = [
             f"{name} is {getattr(self, name)}, expected more than 0"
             for name in _POSITIVE

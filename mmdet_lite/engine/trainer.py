@@ -174,12 +174,14 @@ class Trainer:
                 self._iterate(batches)
                 self._keep_records()
         except KeyboardInterrupt:
+            written = any(self.work_dir.glob("*.pth"))
             logger.warning(
-                "interrupted at iteration %d of %d; a resumed run continues from the last "
-                "checkpoint in %s",
+                "interrupted at iteration %d of %d; %s",
                 self.iteration,
                 self.max_iterations,
-                self.work_dir,
+                f"a resumed run continues from the last checkpoint in {self.work_dir}"
+                if written
+                else "no checkpoint had been written yet (train.checkpoint_interval)",
             )
             raise
         self._call_hooks("after_train")

@@ -44,7 +44,7 @@ def load_weights(
     checkpoint: dict | str | Path,
     strict: bool = True,
     classes: Sequence[str] | None = None,
-) -> None:
+) -> list[str] | None:
     """Load weights: all of them exactly, or (``strict=False``) those that fit.
 
     Averaged (EMA) weights are preferred where the checkpoint has them, since they are what its
@@ -57,6 +57,9 @@ def load_weights(
         strict: names and shapes must be equal. Otherwise what does not fit is left out and listed.
         classes: the model's class names; rows that belong to a class are then taken by its name
             from the checkpoint, which must know its own names. Other classes stay initialised.
+
+    Returns:
+        The class names that the checkpoint holds, or None.
 
     Raises:
         ValueError: the weights do not fit, or class names are wanted and missing.
@@ -73,6 +76,8 @@ def load_weights(
     else:
         _load_fitting(model, weights, source)
     logger.info("%s: loaded into %s", source, type(model).__name__)
+    meta = content.get("meta")
+    return meta.get("classes") if isinstance(meta, dict) else None
 
 
 def load_exactly(model: nn.Module, weights: dict[str, Tensor], source: str) -> None:

@@ -91,7 +91,7 @@ def make_trainer(tmp_path):
     ):
         torch.manual_seed(0)
         model = model or ToyModel()
-        log = RunLog(settings.pop("work_dir", tmp_path))
+        log = RunLog(settings.pop("work_dir", tmp_path)).open()
         logs.append(log)
         return Trainer(
             model=model,

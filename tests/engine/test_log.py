@@ -30,7 +30,7 @@ RECORD = {
 
 @pytest.fixture
 def log(tmp_path):
-    with RunLog(tmp_path / "run") as log:
+    with RunLog(tmp_path / "run").open() as log:
         yield log
 
 
@@ -63,7 +63,7 @@ def test_json_lines_hold_every_value(log):
 
 
 def test_messages_of_all_modules_reach_the_console_and_the_file(tmp_path, capsys):
-    with RunLog(tmp_path):
+    with RunLog(tmp_path).open():
         logging.getLogger("mmdet_lite.somewhere").info("hello")
         logging.getLogger("mmdet_lite.somewhere").warning("look here")
     logging.getLogger("mmdet_lite.somewhere").warning("too late")
@@ -76,7 +76,7 @@ def test_messages_of_all_modules_reach_the_console_and_the_file(tmp_path, capsys
 
 def test_a_resumed_run_appends(tmp_path):
     for value in (0.1, 0.2):
-        with RunLog(tmp_path) as log:
+        with RunLog(tmp_path).open() as log:
             log.val({"mode": "val", "iter": 1, "epoch": 1, "mAP": value})
     assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 2
     assert (tmp_path / "train.log").read_text().count("validation at epoch 1, iter 1") == 2
@@ -84,7 +84,7 @@ def test_a_resumed_run_appends(tmp_path):
 
 def test_missing_tensorboard_is_said_once(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with RunLog(tmp_path) as log:
+    with RunLog(tmp_path).open() as log:
         log.train(RECORD, "iter 1/2", 1.0)
     assert capsys.readouterr().out.count("TensorBoard is not installed") == 1
 

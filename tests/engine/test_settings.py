@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from mmdet_lite.engine.settings import TrainSettings
@@ -44,3 +46,19 @@ def test_a_length_is_needed():
 def test_intervals_default_to_an_epoch_or_the_end(given, validation, checkpoint):
     settings = TrainSettings(**given)
     assert (settings.val_interval, settings.checkpoint_interval) == (validation, checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"max_iters": "abc"}, "max_iters is 'abc', expected a whole number"),
+        ({"max_iters": 5.5}, "max_iters is 5.5, expected a whole number"),
+        ({"max_iters": True}, "max_iters is True, expected a whole number"),
+        ({"max_iters": 5, "clip_grad_norm": "abc"}, "clip_grad_norm is 'abc', expected a number"),
+        ({"max_iters": 5, "channels_last": "no"}, "channels_last is 'no', expected True or False"),
+        ({"max_iters": 5, "ema": 0.99}, "ema is 0.99, expected dict"),
+    ],
+)
+def test_values_of_another_type_are_told(settings, words):
+    with pytest.raises(ValueError, match=re.escape(words)):
+        TrainSettings(**settings)

@@ -266,9 +266,12 @@ def test_a_loader_that_ends_too_early_is_told(make_trainer, make_batch):
 
 def test_an_interrupted_run_says_how_to_continue(make_trainer, make_batch, caplog):
     def loader(start):
-        yield make_batch(0)
+        yield from (make_batch(0), make_batch(1))
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         make_trainer(loader=loader, max_iters=9).train()
-    assert "interrupted at iteration 1 of 9; a resumed run continues" in caplog.text
+    assert "interrupted at iteration 2 of 9; no checkpoint had been written yet" in caplog.text
+    with pytest.raises(KeyboardInterrupt):
+        make_trainer(loader=loader, max_iters=9, checkpoint_interval=2).train()
+    assert "interrupted at iteration 2 of 9; a resumed run continues from the last" in caplog.text
