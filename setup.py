@@ -33,7 +33,8 @@ setup(
     ],
     extras_require={
         "tensorboard": ["tensorboard"],
-        "dev": ["pytest>=8", "ruff>=0.6", "pre-commit"],
+        "safetensors": ["safetensors>=0.4.3"],
+        "dev": ["pytest>=8", "ruff>=0.6", "pre-commit", "safetensors>=0.4.3"],
     },
     entry_points={"console_scripts": ["mmdet-lite = mmdet_lite.cli:main"]},
 )

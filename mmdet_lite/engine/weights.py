@@ -53,7 +53,8 @@ def load_weights(
     Args:
         model: with ``class_rows()`` if ``classes`` is given: state-dict name -> (rows per class
             along dim 0, whether the rows of the background follow those of the classes).
-        checkpoint: a file, or the dict inside one: ours, ``{'state_dict': ...}``, or bare tensors.
+        checkpoint: a file of torch.save or ``.safetensors``, or the dict inside one: ours,
+            ``{'state_dict': ...}``, or bare tensors.
         strict: names and shapes must be equal. Otherwise what does not fit is left out and listed.
         classes: the model's class names; rows that belong to a class are then taken by its name
             from the checkpoint, which must know its own names. Other classes stay initialised.
@@ -68,16 +69,29 @@ def load_weights(
     """
     source = "the given weights" if isinstance(checkpoint, dict) else str(checkpoint)
     content = checkpoint if isinstance(checkpoint, dict) else load_checkpoint(checkpoint)
-    weights = _find_weights(content, source)
+    weights = find_weights(content, source)
+    known = class_names(content)
     if classes is not None:
-        weights = _match_classes(model, weights, _class_names(content, source), classes, source)
+        weights = _match_classes(model, weights, known, classes, source)
     if strict:
         load_exactly(model, weights, source)
     else:
         _load_fitting(model, weights, source)
     logger.info("%s: loaded into %s", source, type(model).__name__)
+    return known
+
+
+def class_names(content: dict) -> list[str] | None:
+    """The class names that a checkpoint (ours, or MMDetection 3.x's) was trained with.
+
+    Args:
+        content: the checkpoint.
+    """
     meta = content.get("meta")
-    return meta.get("classes") if isinstance(meta, dict) else None
+    if not isinstance(meta, dict):
+        return None
+    names = meta.get("classes") or (meta.get("dataset_meta") or {}).get("classes")
+    return list(names) if names else None
 
 
 def load_exactly(model: nn.Module, weights: dict[str, Tensor], source: str) -> None:
@@ -120,9 +134,19 @@ def _load_fitting(model: nn.Module, weights: dict[str, Tensor], source: str) -> 
         )
 
 
-def _find_weights(content: dict, source: str) -> dict[str, Tensor]:
-    """The name -> tensor dict inside a checkpoint, without wrappers' prefixes."""
-    candidates = [content[k] for k in ("ema", "model", "state_dict") if content.get(k)]
+def find_weights(content: dict, source: str, averaged: bool = True) -> dict[str, Tensor]:
+    """The name -> tensor dict inside a checkpoint, without wrappers' prefixes.
+
+    Args:
+        content: the checkpoint.
+        source: where it comes from, for messages.
+        averaged: take the averaged (EMA) weights where there are some.
+
+    Raises:
+        ValueError: there are no weights.
+    """
+    keys = ("ema", "model", "state_dict") if averaged else ("model", "state_dict")
+    candidates = [content[key] for key in keys if content.get(key)]
     weights = next((c for c in candidates if isinstance(c, dict)), content)
     if candidates and weights is content.get("ema"):
         logger.info("%s: taking the averaged (EMA) weights", source)
@@ -167,26 +191,19 @@ def _list_names(title: str, names: Sequence[str], limit: int | None) -> str:
     return f"{title} ({len(names)}): {shown}{more}"
 
 
-def _class_names(content: dict, source: str) -> list[str]:
-    """The class names that a checkpoint was trained with (ours, or MMDetection 3.x's)."""
-    meta = content.get("meta") or {}
-    names = meta.get("classes") or (meta.get("dataset_meta") or {}).get("classes")
-    if not names:
-        raise ValueError(
-            f"{source}: classes are to be matched by name, but it does not tell its class names "
-            "(meta.classes); load it without matching classes"
-        )
-    return list(names)
-
-
 def _match_classes(
     model: nn.Module,
     weights: dict[str, Tensor],
-    old: Sequence[str],
+    old: Sequence[str] | None,
     new: Sequence[str],
     source: str,
 ) -> dict[str, Tensor]:
     """Reorder the rows of class-dependent tensors to the model's classes."""
+    if old is None:
+        raise ValueError(
+            f"{source}: classes are to be matched by name, but it does not tell its class names "
+            "(meta.classes); load it without matching classes"
+        )
     shared = [name for name in new if name in old]
     if not shared:
         raise ValueError(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
-from mmdet_lite.engine.checkpoint import save_checkpoint
+from mmdet_lite.engine.checkpoint import CheckpointError, save_checkpoint, write_atomically
 from mmdet_lite.engine.ema import ExponentialMovingAverage
 from mmdet_lite.engine.weights import load_weights
+from mmdet_lite.safetensors_file import safetensors_bytes
 
 
 class Head(nn.Module):
@@ -133,3 +136,48 @@ def test_matching_needs_class_names_and_a_shared_one():
     given = {"model": weights, "meta": {"classes": ["cat", "dog"]}}
     with pytest.raises(ValueError, match=r"none of its classes \(cat, dog\) is among .* \(yak\)"):
         load_weights(Head(1), given, classes=("yak",))
+
+
+@pytest.fixture
+def safetensors(tmp_path) -> Path:
+    """A .safetensors file of a numbered head of three classes, with its checksum."""
+    pytest.importorskip("safetensors")
+    content = safetensors_bytes(numbered(3).state_dict(), {"classes": ["cat", "dog", "cow"]})
+    write_atomically(tmp_path / "a.safetensors", lambda file: file.write(content))
+    return tmp_path / "a.safetensors"
+
+
+def test_safetensors_are_loaded_and_give_their_class_names(safetensors):
+    head = Head(3)
+    assert load_weights(head, safetensors) == ["cat", "dog", "cow"]
+    assert head.fc_cls.weight[:, 0].tolist() == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_rows_of_safetensors_are_matched_by_class_name(safetensors):
+    head = Head(2, -1.0)
+    load_weights(head, str(safetensors), classes=("cow", "emu"))
+    assert head.fc_cls.weight[:, 0].tolist() == [3.0, -1.0, 4.0]
+
+
+def test_a_missing_safetensors_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"b.safetensors does not exist .*\.pth or \.safe"):
+        load_weights(Head(3), tmp_path / "b.safetensors")
+
+
+@pytest.mark.parametrize("with_checksum", [True, False])
+def test_truncated_safetensors_are_damaged(safetensors, with_checksum):
+    safetensors.write_bytes(safetensors.read_bytes()[:-8])
+    if not with_checksum:
+        safetensors.with_name("a.safetensors.sha256").unlink()
+    with pytest.raises(
+        CheckpointError, match=r"a.safetensors .*bytes on disk.* damaged|is damaged"
+    ):
+        load_weights(Head(3), safetensors)
+
+
+def test_one_flipped_bit_of_safetensors_is_found_by_the_checksum(safetensors):
+    content = bytearray(safetensors.read_bytes())
+    content[-1] ^= 1
+    safetensors.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"a.safetensors is damaged: its SHA-256 is"):
+        load_weights(Head(3), safetensors)

@@ -10,6 +10,8 @@ from urllib.error import URLError
 import torch
 from torch import Tensor, nn
 
+from mmdet_lite.safetensors_file import SAFETENSORS, read_safetensors
+
 logger = logging.getLogger("mmdet_lite")
 
 _TORCHVISION = "torchvision://"
@@ -21,7 +23,8 @@ def load_pretrained_backbone(backbone: nn.Module, source: str) -> None:
 
     Args:
         backbone: parameters must have the names of the source, a classifier excepted.
-        source: 'torchvision://NAME' (downloaded once to torch's cache) or the path of a state dict.
+        source: 'torchvision://NAME' (downloaded once to torch's cache) or the path of a state dict,
+            of torch.save or ``.safetensors``.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -81,15 +84,24 @@ def _from_file(path: Path) -> dict[str, Tensor]:
         raise FileNotFoundError(
             f"model.backbone.pretrained={str(path)!r}: no such file (looked for {path.absolute()})"
         )
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(
-            f"model.backbone.pretrained={str(path)!r} cannot be read safely (weights_only=True): "
-            f"{str(error).splitlines()[0]} It must hold nothing but tensors by name"
-        ) from error
+    state = _load_safely(path)
     state = state.get("state_dict", state)
     prefixed = {
         k.removeprefix("backbone."): v for k, v in state.items() if k.startswith("backbone.")
     }
     return prefixed or state
+
+
+def _load_safely(path: Path) -> dict:
+    if path.suffix == SAFETENSORS:
+        try:
+            return read_safetensors(path)
+        except ValueError as error:
+            raise ValueError(f"model.backbone.pretrained: {error}") from error
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ValueError(
+            f"model.backbone.pretrained={str(path)!r} cannot be read safely (weights_only=True): "
+            f"{str(error).splitlines()[0]} It must hold nothing but tensors by name"
+        ) from error

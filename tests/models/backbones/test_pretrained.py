@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from mmdet_lite.models.backbones import ResNet
+from mmdet_lite.safetensors_file import safetensors_bytes
 
 
 def _model(seed: int = 0, **settings) -> ResNet:
@@ -137,3 +138,23 @@ def test_name_that_torchvision_does_not_know_is_refused(downloads, name):
     with pytest.raises(ValueError, match=f"torchvision has no ImageNet weights for '{name}'"):
         _model(pretrained=f"torchvision://{name}").init_weights()
     assert downloads == []
+
+
+def test_safetensors_of_a_detector_are_loaded(tmp_path):
+    pytest.importorskip("safetensors")
+    state = _model(seed=1).state_dict()
+    path = tmp_path / "detector.safetensors"
+    weights = {f"backbone.{name}": value for name, value in state.items()}
+    path.write_bytes(safetensors_bytes(weights, {"classes": ["cat"]}))
+    model = _model(pretrained=str(path))
+    model.init_weights()
+    _assert_loaded(model, state)
+
+
+def test_damaged_safetensors_are_named_with_their_key(tmp_path):
+    pytest.importorskip("safetensors")
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(b"not one")
+    message = r"model.backbone.pretrained: .*weights.safetensors cannot be read .*7 bytes on disk"
+    with pytest.raises(ValueError, match=message):
+        _model(pretrained=str(path)).init_weights()
