@@ -7,13 +7,27 @@ from __future__ import annotations
 
 import argparse
 import ast
+import json
 import os
+import shlex
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 _TRACEBACK = "MMDET_LITE_TRACEBACK"
+_NOT_REPRODUCED = 3  # exit code of replay-batch
+# Errors whose message says it all.
+_EXPLAINED = (
+    ImportError,
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    FloatingPointError,
+    MemoryError,
+)
 
 
 @dataclass
@@ -43,12 +57,22 @@ def main(command: str | None = None, argv: Sequence[str] | None = None) -> None:
         run(args)
     except KeyboardInterrupt:
         sys.exit(130)
-    except (ImportError, OSError, ValueError, TypeError, KeyError, FloatingPointError) as error:
+    except _EXPLAINED as error:
         if os.environ.get(_TRACEBACK):
             raise
-        hint = f"(for the traceback set {_TRACEBACK}=1)"
-        print(f"\nerror: {_message(error)}\n{hint}", file=sys.stderr)
+        _report(error)
         sys.exit(1)
+
+
+def _report(error: Exception) -> None:
+    rank = int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or 0)
+    if rank > 0:
+        # As a rule the main process has the same to say; then torchrun ends this one before it
+        # repeats it.
+        time.sleep(2)
+    title = f"error on rank {rank}" if rank > 0 else "error"
+    hint = f"(for the traceback set {_TRACEBACK}=1)"
+    print(f"\n{title}: {_message(error)}\n{hint}", file=sys.stderr)
 
 
 def _message(error: Exception) -> str:
@@ -122,6 +146,17 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_launcher(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--launcher",
+        choices=["none", "pytorch", "slurm"],
+        help="what started the processes: torchrun (pytorch), srun (slurm), or nothing, for one "
+        "process; default: torchrun if it did, else none",
+    )
+    # torch.distributed.launch, which older scripts use, passes it; torchrun sets LOCAL_RANK
+    parser.add_argument("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)
+
+
 def _train_arguments(parser: argparse.ArgumentParser) -> None:
     _add_config(parser)
     parser.add_argument(
@@ -146,21 +181,12 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
         help="scale the learning rate to the actual batch size",
     )
     parser.add_argument("--seed", type=int, help="seed of everything random; default: the config's")
-    parser.add_argument(
-        "--launcher",
-        choices=["none", "pytorch", "slurm"],
-        default="none",
-        help="how processes are started; only 'none' in this version",
-    )
+    _add_launcher(parser)
 
 
 def _train(args: argparse.Namespace) -> None:
-    from mmdet_lite.apis.config import load_config
+    from mmdet_lite.apis.config import load_config, read_timeout
 
-    if args.launcher != "none":
-        raise ValueError(
-            f"--launcher {args.launcher}: this version trains in one process; leave it out"
-        )
     cfg = load_config(args.config, args.cfg_options)
     if args.seed is not None:
         cfg.seed = args.seed
@@ -173,8 +199,10 @@ def _train(args: argparse.Namespace) -> None:
         cfg.merge_from_dict({"train.precision": "bf16" if has_bf16 else "fp16"})
 
     from mmdet_lite.apis.train import train
+    from mmdet_lite.engine.distributed import processes
 
-    train(cfg, args.work_dir or Path("work_dirs") / Path(args.config).stem, args.resume)
+    with processes(args.launcher, read_timeout(cfg)):
+        train(cfg, args.work_dir or Path("work_dirs") / Path(args.config).stem, args.resume)
 
 
 def _test_arguments(parser: argparse.ArgumentParser) -> None:
@@ -193,23 +221,27 @@ def _test_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--show-score-thr", type=float, default=0.3, help="draw detections from this score on (0.3)"
     )
+    _add_launcher(parser)
 
 
 def _test(args: argparse.Namespace) -> None:
-    from mmdet_lite.apis.config import load_config
+    from mmdet_lite.apis.config import load_config, read_timeout
     from mmdet_lite.apis.test import test
+    from mmdet_lite.engine.distributed import is_main, processes
 
-    _log_to_console()
     cfg = load_config(args.config, args.cfg_options)
-    test(
-        cfg,
-        args.checkpoint,
-        args.out_metrics,
-        args.out,
-        args.show_dir,
-        args.show_num,
-        args.show_score_thr,
-    )
+    with processes(args.launcher, read_timeout(cfg)):
+        if is_main():
+            _log_to_console()
+        test(
+            cfg,
+            args.checkpoint,
+            args.out_metrics,
+            args.out,
+            args.show_dir,
+            args.show_num,
+            args.show_score_thr,
+        )
 
 
 def _print_config(args: argparse.Namespace) -> None:
@@ -236,6 +268,85 @@ def _browse(args: argparse.Namespace) -> None:
     print(f"wrote {len(files)} pictures to {args.out_dir}")
 
 
+def _replay_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_config(parser)
+    parser.add_argument("batch", help="batch_rank_<r>.pth that a run left in nonfinite_iter_<n>")
+    parser.add_argument(
+        "--weights", metavar="FILE", help="weights before the step; default: weights.pth beside it"
+    )
+    parser.add_argument(
+        "--precision", choices=["float32", "bf16", "fp16"], help="default: that of the run"
+    )
+    parser.add_argument("--show-dir", metavar="DIR", help="save the batch's pictures")
+
+
+def _replay(args: argparse.Namespace) -> None:
+    from mmdet_lite.apis.config import load_config
+    from mmdet_lite.apis.replay import replay
+    from mmdet_lite.apis.replay_report import report
+
+    cfg = load_config(args.config, args.cfg_options)
+    result = replay(cfg, args.batch, args.weights, args.precision, args.show_dir)
+    print(report(result))
+    if not result.not_finite:
+        sys.exit(_NOT_REPRODUCED)
+
+
+def _benchmark_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_config(parser)
+    parser.add_argument(
+        "--processes",
+        nargs="+",
+        type=_positive,
+        default=[1, 2],
+        metavar="N",
+        help="numbers of processes to compare; ratios are to the first (1 2)",
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=_positive,
+        metavar="N",
+        help="images a step, which the processes share; default: train_data.batch_size",
+    )
+    parser.add_argument("--rounds", type=_positive, default=3, help="turns of each (3)")
+    parser.add_argument("--iters", type=_positive, default=10, help="timed steps a turn (10)")
+    parser.add_argument("--warmup", type=_positive, default=3, help="steps before them (3)")
+    parser.add_argument(
+        "--ddp-settings",
+        action="store_true",
+        help="compare settings of DistributedDataParallel too, at each number of processes above 1",
+    )
+    parser.add_argument("--out", metavar="FILE", help="write everything, each time too, as JSON")
+    # what the processes that are compared are started with
+    parser.add_argument("--worker", metavar="FILE", help=argparse.SUPPRESS)
+    parser.add_argument("--worker-ddp", type=json.loads, help=argparse.SUPPRESS)
+
+
+def _benchmark(args: argparse.Namespace) -> None:
+    from mmdet_lite.apis.config import load_config
+
+    cfg = load_config(args.config, args.cfg_options)
+    if args.worker:
+        from mmdet_lite.apis.benchmark_worker import measure
+        from mmdet_lite.engine.distributed import processes
+
+        with processes():
+            measure(cfg, args.iters, args.warmup, args.worker_ddp, args.worker)
+        return
+
+    from mmdet_lite.apis.benchmark import benchmark, list_contenders
+    from mmdet_lite.apis.benchmark_report import table
+    from mmdet_lite.apis.test import write_json
+
+    _log_to_console()
+    contenders = list_contenders(args.processes, args.ddp_settings)
+    result = benchmark(cfg, contenders, args.batch_size, args.rounds, args.iters, args.warmup)
+    result["command"] = shlex.join(sys.argv)
+    print(f"\n{result['command']}\n{table(result)}")
+    if args.out:
+        write_json(args.out, result)
+
+
 def _demo_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--work-dir", default="work_dirs/demo")
     _add_options(parser)
@@ -246,6 +357,23 @@ def _demo(args: argparse.Namespace) -> None:
     from mmdet_lite.apis.demo import CONFIG, demo
 
     demo(load_config(CONFIG, args.cfg_options), args.work_dir)
+
+
+def _publish_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("checkpoint", help="checkpoint file")
+    parser.add_argument("out", help="file to write: NAME.safetensors or NAME.pth")
+    parser.add_argument(
+        "--raw",
+        action="store_true",
+        help="the weights as trained; default: their average (EMA) if there is one",
+    )
+
+
+def _publish(args: argparse.Namespace) -> None:
+    from mmdet_lite.apis.publish import publish_model
+
+    _log_to_console()
+    publish_model(args.checkpoint, args.out, args.raw)
 
 
 def _log_to_console() -> None:
@@ -262,7 +390,18 @@ COMMANDS = {
     "browse-dataset": Command(
         "Save pictures of what the model will see.", _browse_arguments, _browse
     ),
+    "replay-batch": Command(
+        "Run a batch again whose loss was not finite.", _replay_arguments, _replay
+    ),
+    "benchmark": Command(
+        "Time the training step, of one process and of several.", _benchmark_arguments, _benchmark
+    ),
     "demo": Command(
         "Train and evaluate a Mask R-CNN on shapes, in minutes.", _demo_arguments, _demo
+    ),
+    "publish-model": Command(
+        "Write a model's weights to pass on, without what only training needs.",
+        _publish_arguments,
+        _publish,
     ),
 }

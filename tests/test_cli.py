@@ -176,10 +176,13 @@ def test_work_dir_is_named_after_the_config(run_cli, calls):
     assert not {"seed", "auto_scale_lr"} & set(calls[0][0]) and "precision" not in calls[0][0].train
 
 
+@pytest.mark.parametrize("command", [["train", TINY], ["test", TINY, "weights.pth"]])
 @pytest.mark.parametrize("launcher", ["pytorch", "slurm"])
-def test_launcher_is_refused_clearly(cli_error, calls, launcher):
-    message = cli_error("train", TINY, "--launcher", launcher)
-    assert message == f"--launcher {launcher}: this version trains in one process; leave it out"
+def test_a_launcher_that_did_not_launch_is_refused(cli_error, calls, command, launcher):
+    program = {"pytorch": "torchrun", "slurm": "srun"}[launcher]
+    message = cli_error(*command, "--launcher", launcher)
+    expected = f"--launcher {launcher}, but this process was not started by {program} ("
+    assert message.startswith(expected)
     assert not calls
 
 

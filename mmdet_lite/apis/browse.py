@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def browse_dataset(
         ValueError: the config has no such split.
     """
     loader = _build_loader(cfg, split, epoch, seed)
-    pictures = (picture for batch in loader for picture in _draw_batch(batch, loader))
+    pictures = (p for batch in loader for p in draw_batch(batch, loader.dataset.classes))
     files = []
     for number, (image_id, picture) in enumerate(islice(pictures, min(num, len(loader.dataset)))):
         files.append(Path(out_dir) / f"{split}_{number:04d}_image_{image_id}.png")
@@ -59,7 +59,17 @@ def _build_loader(cfg: Config, split: str, epoch: int, seed: int) -> DetectionLo
     return build_train_loader(dataset, start_iteration=epoch * iterations_per_epoch, **settings)
 
 
-def _draw_batch(batch: Batch, loader: DetectionLoader) -> Iterator[tuple[int, np.ndarray]]:
+def draw_batch(batch: Batch, classes: Sequence[str]) -> Iterator[tuple[int, np.ndarray]]:
+    """Draw a batch's images with boxes, names, masks and ignore boxes.
+
+    Args:
+        batch: uint8 images on the CPU, with ground truth; masks as bitmaps or None.
+        classes: K names.
+
+    Returns:
+        For every image its id and (H', W', 3) uint8 RGB, with the padding and enlarged as
+        ``draw_instances`` does.
+    """
     gt = batch.gt
     for i, meta in enumerate(batch.metas):
         valid = gt.valid[i].numpy()
@@ -67,7 +77,7 @@ def _draw_batch(batch: Batch, loader: DetectionLoader) -> Iterator[tuple[int, np
             np.ascontiguousarray(batch.images[i].permute(1, 2, 0).numpy()),
             gt.boxes[i].numpy()[valid],
             gt.labels[i].numpy()[valid],
-            loader.dataset.classes,
+            classes,
             masks=None if gt.masks is None else gt.masks[i].numpy()[valid].astype(bool),
             ignore_boxes=gt.ignore_boxes[i].numpy()[gt.ignore_valid[i].numpy()],
         )

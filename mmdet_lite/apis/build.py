@@ -13,6 +13,7 @@ from torch import nn
 from mmdet_lite.apis.config import check_keys, section
 from mmdet_lite.data.dataset import DetectionDataset
 from mmdet_lite.data.loader import DetectionLoader, build_eval_loader, build_train_loader
+from mmdet_lite.engine.distributed import rank, world_size
 from mmdet_lite.registry import DATASETS, METRICS, MODELS, build
 
 _DATA_KEYS = {
@@ -23,8 +24,10 @@ _DATA_KEYS = {
 
 
 def choose_device() -> torch.device:
-    """The GPU if there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """This process's GPU if there is one, else the CPU."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", torch.cuda.current_device())
 
 
 def build_model(cfg: Config) -> nn.Module:
@@ -63,13 +66,16 @@ def build_train(
         dataset,
         masks=model.mask_format,
         start_iteration=start_iteration,
+        rank=rank(),
+        world_size=world_size(),
         **loader_settings(cfg, "train"),
     )
 
 
 def build_eval(cfg: Config, dataset: DetectionDataset, split: str) -> DetectionLoader:
-    """The loader of ``val_data`` or ``test_data``; no ground-truth masks are collated."""
-    return build_eval_loader(dataset, **loader_settings(cfg, split))
+    """This process's part of ``val_data`` or ``test_data``; no ground-truth masks are collated."""
+    settings = loader_settings(cfg, split)
+    return build_eval_loader(dataset, rank=rank(), world_size=world_size(), **settings)
 
 
 def build_metric(cfg: Config, dataset: DetectionDataset, model: nn.Module, split: str) -> Any:

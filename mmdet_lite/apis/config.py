@@ -29,6 +29,7 @@ SECTIONS = (
     "schedule",
     "auto_scale_lr",
     "hooks",
+    "distributed",
     "load_from",
     "seed",
     "custom_imports",
@@ -129,6 +130,20 @@ def require(cfg: Config, names: tuple[str, ...]) -> None:
             f"config {cfg.filename}: missing section {', '.join(missing)}; the sections are "
             f"{', '.join(SECTIONS)} (see docs/config.md)"
         )
+
+
+def read_timeout(cfg: Config) -> float:
+    """Seconds until a run of several processes that does not go on is ended.
+
+    Raises:
+        ValueError: it is no number above 0.
+    """
+    timeout = section(cfg, "distributed", ("timeout",)).get("timeout", 1800)
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or timeout <= 0:
+        raise ValueError(
+            f"config: distributed.timeout must be a number of seconds above 0, got {timeout!r}"
+        )
+    return timeout
 
 
 def read_seed(cfg: Config) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,19 @@ from mmdet_lite.apis.build import (
     choose_device,
     read_path,
 )
-from mmdet_lite.apis.config import require
+from mmdet_lite.apis.config import read_timeout, require
 from mmdet_lite.data.dataset import DetectionDataset
 from mmdet_lite.data.loader import DetectionLoader
+from mmdet_lite.engine.distributed import from_main, gather_to_main, is_main
 from mmdet_lite.engine.settings import AUTOCAST_DTYPES
+from mmdet_lite.engine.watchdog import Watchdog
 from mmdet_lite.engine.weights import load_weights
-from mmdet_lite.structures.samples import to_device
+from mmdet_lite.structures.samples import Detections, ImageMeta, to_device
 from mmdet_lite.visualization.results import Instances, save_comparison
 
 logger = logging.getLogger("mmdet_lite")
+
+_BATCHES_PER_CALL = 8  # between two looks at whether to go on; each waits for all processes
 
 
 def test(
@@ -69,7 +74,13 @@ def test(
         check_same_classes(trained, dataset, str(checkpoint), "test")
     metric = build_metric(cfg, dataset, model, "test")
     model = prepare_model(model, cfg, device)
-    metrics = evaluate(model, build_eval(cfg, dataset, "test"), metric, precision_of(cfg))
+    loader = build_eval(cfg, dataset, "test")
+    with Watchdog(read_timeout(cfg)) as watchdog:
+        metrics = evaluate(
+            model, loader, metric, precision_of(cfg), lambda phase: watchdog.phase(phase, 0)
+        )
+    if not is_main():
+        return metrics
     print(metric.table())
     if out_metrics is not None:
         write_json(out_metrics, metrics)
@@ -93,27 +104,52 @@ def precision_of(cfg: Config) -> str:
     return (cfg.get("train") or {}).get("precision", "float32")
 
 
-@torch.no_grad()
 def evaluate(
-    model: nn.Module, loader: DetectionLoader, metric: Any, precision: str = "float32"
+    model: nn.Module,
+    loader: DetectionLoader,
+    metric: Any,
+    precision: str = "float32",
+    enter: Callable[[str], None] = lambda phase: None,
 ) -> dict[str, float]:
-    """Run a model over a loader and measure it.
+    """Run a model over a loader and measure it; all processes together.
 
     Args:
         model: on its device; it is left in evaluation mode.
-        loader: yields every image once.
+        loader: yields every image once over all processes.
         metric: with its ground truth.
         precision: 'float32', 'bf16' or 'fp16'.
+        enter: called with the name of what begins, see :class:`mmdet_lite.engine.run_data.RunData`.
+
+    Returns:
+        The metrics, the same on all processes. Only the main one's ``metric`` has the detections.
     """
-    device = next(model.parameters()).device
-    dtype = AUTOCAST_DTYPES[precision]
     model.eval()
     metric.reset()
-    for batch in loader:
+    for detections, metas in _predict(model, loader, precision, enter):
+        metric.process(detections, metas)
+    enter("gathering detections")
+    parts = gather_to_main(metric.results())
+    enter("metrics of the main process")
+    return from_main(metric.compute(metric.merge(parts)) if is_main() else None)
+
+
+@torch.no_grad()
+def _predict(
+    model: nn.Module, loader: DetectionLoader, precision: str, enter: Callable[[str], None]
+) -> Iterator[tuple[Detections, list[ImageMeta]]]:
+    """Detections of each batch, on the host."""
+    device = next(model.parameters()).device
+    dtype = AUTOCAST_DTYPES[precision]
+    batches = iter(loader)
+    for index in range(loader.batch_sampler.most_batches):
+        if index % _BATCHES_PER_CALL == 0:
+            enter("validation")
+        batch = next(batches, None)
+        if batch is None:  # this process has one batch less than others
+            continue
         with torch.autocast(device.type, dtype, enabled=dtype is not None):
             detections = model(to_device(batch, device))
-        metric.process(to_device(detections, "cpu"), batch.metas)
-    return metric.compute(metric.results())
+        yield to_device(detections, "cpu"), batch.metas
 
 
 def save_pictures(
@@ -122,13 +158,13 @@ def save_pictures(
     """Save ground truth beside prediction for images spread evenly over a data set.
 
     Args:
-        metric: after ``evaluate`` on this data set.
+        metric: after ``evaluate`` on this data set, of the main process.
         dataset: whose images are drawn, in their original size.
         out_dir: folder of the PNG files.
         num: how many images at most.
         min_score: detections below are not drawn.
     """
-    results = metric.results()
+    results = metric.computed
     files = []
     for index in np.linspace(0, len(dataset) - 1, min(num, len(dataset))).astype(int):
         sample = dataset.load(int(index))

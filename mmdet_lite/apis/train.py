@@ -28,22 +28,33 @@ from mmdet_lite.apis.build import (
     loader_settings,
     read_path,
 )
-from mmdet_lite.apis.config import read_seed, require, section
+from mmdet_lite.apis.config import read_seed, read_timeout, require, section
 from mmdet_lite.apis.test import evaluate
 from mmdet_lite.data.dataset import DetectionDataset
-from mmdet_lite.engine.checkpoint import find_resume_checkpoint
-from mmdet_lite.engine.distributed import world_size
+from mmdet_lite.engine.checkpoint import find_resume_checkpoint, remove_unfinished
+from mmdet_lite.engine.distributed import (
+    from_main,
+    gather_to_main,
+    is_main,
+    max_over_processes,
+    wait_for_all,
+    world_size,
+)
 from mmdet_lite.engine.hooks import Hook
+from mmdet_lite.engine.launch import launch_name, restarted_launch
 from mmdet_lite.engine.log import RunLog
-from mmdet_lite.engine.optimizer import build_optimizer, scale_lr
+from mmdet_lite.engine.optimizer import build_optimizer, scale_lr, shard
 from mmdet_lite.engine.randomness import seed_everything
+from mmdet_lite.engine.run_data import Evaluate, RunData
 from mmdet_lite.engine.settings import TrainSettings
-from mmdet_lite.engine.trainer import RunData, Trainer
+from mmdet_lite.engine.trainer import Trainer
 from mmdet_lite.engine.weights import load_weights
 from mmdet_lite.registry import HOOKS, SCHEDULES, build
 from mmdet_lite.visualization.curves import plot_curves
 
 logger = logging.getLogger("mmdet_lite")
+
+_LAUNCH_FILE = ".launch"  # what started the run last
 
 # What a run leaves in its work dir.
 _RUN_FILES = (
@@ -57,6 +68,7 @@ _RUN_FILES = (
     "metrics.json",
     "tensorboard",
     "vis",
+    "nonfinite_iter_*",
 )
 
 
@@ -78,14 +90,16 @@ def train(cfg: Config, work_dir: str | Path, resume: str | Path | bool = False) 
         FloatingPointError: a loss is not finite.
     """
     require(cfg, ("model", "train_data", "train", "optimizer", "schedule"))
+    work_dir = Path(work_dir)
     with RunLog(work_dir) as log:
-        start = _find_start(resume, Path(work_dir))
+        resume = resume or _continues_launch(work_dir)
+        start = from_main(_find_start(resume, work_dir) if is_main() else None)
         trainer = _build_trainer(cfg, log, is_new=start is None)
         if start is not None:
             trainer.resume(start)
-        # Only now, as nothing can be wrong with the config any more.
-        _open_files(log, keep_earlier=bool(resume))
-        cfg.dump(Path(work_dir) / "config.py")
+        wait_for_all()  # nothing can be wrong with the config any more, on any process
+        if is_main():
+            _open_files(cfg, log, keep_earlier=bool(resume))
         if trainer.is_finished:
             logger.warning(
                 "nothing to train: the run is at iteration %d already", trainer.iteration
@@ -97,10 +111,24 @@ def train(cfg: Config, work_dir: str | Path, resume: str | Path | bool = False) 
     return {**metrics, "train_seconds": seconds}
 
 
-def _open_files(log: RunLog, keep_earlier: bool) -> None:
+def _continues_launch(work_dir: Path) -> bool:
+    """Whether torchrun or SLURM has restarted the launch that began the run in this folder."""
+    mark = work_dir / _LAUNCH_FILE
+    # each node's torchrun counts restarts by itself, and the main process may move to another node
+    is_restart = max_over_processes([restarted_launch()])[0] > 0
+    names = gather_to_main(launch_name())
+    return from_main(
+        is_main() and is_restart and mark.is_file() and mark.read_text().strip() in names
+    )
+
+
+def _open_files(cfg: Config, log: RunLog, keep_earlier: bool) -> None:
     try:
         moved = None if keep_earlier else set_aside_earlier_run(log.work_dir)
         log.open()
+        remove_unfinished(log.work_dir)
+        (log.work_dir / _LAUNCH_FILE).write_text(launch_name() + "\n")
+        cfg.dump(log.work_dir / "config.py")
     except OSError as error:
         raise type(error)(
             f"cannot write to the work dir {str(log.work_dir)!r} ({error.strerror}); choose "
@@ -147,7 +175,7 @@ def set_aside_earlier_run(work_dir: Path) -> Path | None:
 def _build_trainer(cfg: Config, log: RunLog, is_new: bool) -> Trainer:
     seed = read_seed(cfg)
     settings = TrainSettings(**section(cfg, "train", TrainSettings))
-    seed_everything(seed, settings.deterministic)
+    seed_everything(seed)
     device = choose_device()
     logger.info("%s", _describe(device, cfg, seed))
     dataset = build_dataset(cfg, "train", seed)
@@ -157,16 +185,30 @@ def _build_trainer(cfg: Config, log: RunLog, is_new: bool) -> Trainer:
     if is_new:
         _initialise(model, cfg, dataset)
     model.to(device)
+    if settings.sync_bn and world_size() > 1:
+        model = _sync_batch_norm(model, device)
+    optimizer = _build_optimizer(cfg, model, settings)
     return Trainer(
         model,
-        _build_optimizer(cfg, model, settings),
+        shard(optimizer) if settings.shard_optimizer else optimizer,
         build(cfg.schedule, SCHEDULES),
         _run_data(cfg, dataset, model, seed, settings),
         settings,
         log,
         hooks=[build(hook, HOOKS) for hook in cfg.get("hooks") or []] + [PlotCurves()],
         meta=_meta(cfg, dataset, seed),
+        seed=seed,
+        timeout=read_timeout(cfg),
     )
+
+
+def _sync_batch_norm(model: nn.Module, device: torch.device) -> nn.Module:
+    if device.type != "cuda":
+        raise ValueError(
+            "train.sync_bn=True: torch's SyncBatchNorm trains on GPUs only; leave it out, or use "
+            "frozen batch normalisation (backbone.norm_eval=True) on this machine"
+        )
+    return nn.SyncBatchNorm.convert_sync_batchnorm(model)
 
 
 def _initialise(model: nn.Module, cfg: Config, dataset: DetectionDataset) -> None:
@@ -214,6 +256,7 @@ def _run_data(
     data = RunData(
         make_loader=lambda start: build_train(cfg, dataset, model, start),
         iterations_per_epoch=sampler.iterations_per_epoch,
+        batch_size=sampler.global_batch_size,
     )
     if cfg.get("val_data"):
         data.evaluate, data.metric_names = _evaluation(cfg, model, dataset.classes, settings)
@@ -222,7 +265,7 @@ def _run_data(
 
 def _evaluation(
     cfg: Config, model: nn.Module, classes: Sequence[str], settings: TrainSettings
-) -> tuple[Callable[[nn.Module], dict[str, float]], list[str] | None]:
+) -> tuple[Evaluate, list[str] | None]:
     """How a model is validated, and the names of the metrics if the metric tells them."""
     require(cfg, ("metric",))
     dataset = build_dataset(cfg, "val", seed=0)
@@ -231,8 +274,8 @@ def _evaluation(
     loader = build_eval(cfg, dataset, "val")
     metric = build_metric(cfg, dataset, model, "val")
 
-    def run(model: nn.Module) -> dict[str, float]:
-        return evaluate(model, loader, metric, settings.precision)
+    def run(model: nn.Module, enter: Callable[[str], None]) -> dict[str, float]:
+        return evaluate(model, loader, metric, settings.precision, enter)
 
     return run, metric.names() if hasattr(metric, "names") else None
 
@@ -256,7 +299,7 @@ def _describe(device: torch.device, cfg: Config, seed: int) -> str:
     )
     return (
         f"mmdet_lite {__version__}, torch {torch.__version__}, Python {platform.python_version()}, "
-        f"{device.type} ({name}), seed {seed}, config {cfg.filename}"
+        f"{world_size()} x {device.type} ({name}), seed {seed}, config {cfg.filename}"
     )
 
 
@@ -269,4 +312,6 @@ class PlotCurves(Hook):
 
     def after_train(self, trainer: Trainer) -> None:
         """Draw the whole run, also where there was no validation."""
+        if not is_main():
+            return
         plot_curves(trainer.work_dir / "log.jsonl", trainer.work_dir / "curves.png")

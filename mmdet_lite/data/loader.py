@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import signal
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import cv2
@@ -14,6 +19,8 @@ from mmdet_lite.data.dataset import DetectionDataset
 from mmdet_lite.data.sample import SampleRef
 from mmdet_lite.data.samplers import EvalBatchSampler, TrainBatchSampler
 from mmdet_lite.structures.samples import Batch
+
+logger = logging.getLogger(__name__)
 
 _DEATH = ("exited unexpectedly", "killed by signal")  # torch's words for a worker that is gone
 
@@ -49,22 +56,39 @@ class DetectionLoader(DataLoader):
         )
 
     def __iter__(self) -> Iterator[Batch]:
-        """Yield batches.
+        """Yield batches. If a worker dies, new ones go on from the batch that is missing.
 
         Raises:
-            RuntimeError: a worker process died.
+            RuntimeError: a worker died, and its successor died over the same batch.
         """
-        try:
-            yield from super().__iter__()
-        except RuntimeError as error:
-            if not any(words in str(error) for words in _DEATH):
-                raise
-            raise RuntimeError(
-                f"a data loading worker died, which as a rule means that memory ran out: {error}\n"
-                f"Lower num_workers (now {self.num_workers}) or the batch size; in a container "
-                "give more shared memory (docker run --shm-size=8g). num_workers=0 loads in the "
-                "main process and shows an error where it happens."
-            ) from error
+        done, died_at = 0, -1
+        while True:
+            try:
+                for batch in self._iterate_from(done):
+                    done += 1
+                    yield batch
+                return
+            except RuntimeError as error:
+                if not any(words in str(error) for words in _DEATH):
+                    raise
+                if died_at == done:
+                    raise RuntimeError(f"{self._explain(error)} It happened twice here.") from error
+                died_at = done
+                self._iterator = None  # the one whose worker is dead
+                logger.warning("%s Trying again with new workers.", self._explain(error))
+
+    def _iterate_from(self, offset: int) -> Iterator[Batch]:
+        self.batch_sampler.offset = offset
+        with _own_child_handler():
+            return super().__iter__()
+
+    def _explain(self, error: RuntimeError) -> str:
+        return (
+            f"A data loading worker died, which as a rule means that memory ran out: {error}\n"
+            f"Lower num_workers (now {self.num_workers}) or the batch size; in a container give "
+            "more shared memory (docker run --shm-size=8g). num_workers=0 loads in the main "
+            "process and shows an error where it happens."
+        )
 
 
 def build_train_loader(
@@ -117,5 +141,24 @@ def build_eval_loader(
     return DetectionLoader(dataset, sampler, Collate(size_divisor, masks), num_workers)
 
 
+@contextmanager
+def _own_child_handler() -> Iterator[None]:
+    """Undo torch's SIGCHLD handler, by which a worker's death would interrupt a training step.
+
+    Without it the death is noticed, within seconds, when the worker's batch is asked for.
+    """
+    if threading.current_thread() is not threading.main_thread() or os.name == "nt":
+        yield
+        return
+    previous = signal.getsignal(signal.SIGCHLD)
+    yield
+    signal.signal(signal.SIGCHLD, previous)
+
+
 def _init_worker(worker_id: int) -> None:
+    # The trainer's handlers are not for workers: SIGTERM must end them, as it does at the exit of
+    # the main process, and a cluster's SIGUSR1 must not.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if hasattr(signal, "SIGUSR1"):
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     cv2.setNumThreads(0)  # the workers are the parallelism

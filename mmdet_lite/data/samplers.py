@@ -58,6 +58,7 @@ class TrainBatchSampler(Sampler[list[SampleRef]]):
         self.global_batch_size = batch_size * world_size
         self.start_iteration = start_iteration
         self.shuffle = shuffle
+        self.offset = 0  # batches to leave out at the start
 
     @property
     def iterations_per_epoch(self) -> int:
@@ -65,7 +66,7 @@ class TrainBatchSampler(Sampler[list[SampleRef]]):
         return -(-len(self.is_wide) // self.global_batch_size)
 
     def __iter__(self) -> Iterator[list[SampleRef]]:
-        iteration = self.start_iteration
+        iteration = self.start_iteration + self.offset
         while True:
             epoch, first_step = divmod(iteration, self.iterations_per_epoch)
             order = self.epoch_order(epoch)
@@ -109,22 +110,38 @@ class TrainBatchSampler(Sampler[list[SampleRef]]):
 class EvalBatchSampler(Sampler[list[SampleRef]]):
     """Every image exactly once over all processes, in the data set's order.
 
+    Processes share whole batches, so that which images are padded together, and with it the last
+    digits of their detections, does not depend on the number of processes.
+
     Args:
         num_images: size of the data set.
-        batch_size: images a batch; a process's last one may be smaller.
-        rank: this process; it takes the images ``rank, rank + world_size, ...``.
+        batch_size: images a batch; the last one may be smaller.
+        rank: this process; it takes the batches ``rank, rank + world_size, ...``.
         world_size: number of processes.
     """
 
     def __init__(self, num_images: int, batch_size: int, rank: int = 0, world_size: int = 1):
-        self.indices = range(rank, num_images, world_size)
+        self.num_images = num_images
         self.batch_size = batch_size
+        self.rank = rank
+        self.world_size = world_size
+        self.offset = 0  # batches to leave out at the start
+
+    @property
+    def most_batches(self) -> int:
+        """Batches of the process that has the most."""
+        return -(-self._num_batches // self.world_size)
+
+    @property
+    def _num_batches(self) -> int:
+        return -(-self.num_images // self.batch_size)
 
     def __len__(self) -> int:
-        return -(-len(self.indices) // self.batch_size)
+        return len(range(self.rank, self._num_batches, self.world_size))
 
     def __iter__(self) -> Iterator[list[SampleRef]]:
-        for iteration in range(len(self)):
-            start = iteration * self.batch_size
-            indices = self.indices[start : start + self.batch_size]
+        batches = range(self.rank, self._num_batches, self.world_size)
+        for iteration, batch in list(enumerate(batches))[self.offset :]:
+            start = batch * self.batch_size
+            indices = range(start, min(start + self.batch_size, self.num_images))
             yield [SampleRef(index, 0, iteration, slot) for slot, index in enumerate(indices)]

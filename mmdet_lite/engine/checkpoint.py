@@ -6,21 +6,25 @@ Beside ``epoch_3.pth`` lies ``epoch_3.pth.sha256``, which ``sha256sum -c`` under
 
 from __future__ import annotations
 
+import errno
 import hashlib
-import io
 import logging
 import os
 import pickle
 import re
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor, nn
 
+from mmdet_lite.safetensors_file import SAFETENSORS, read_safetensors
+
 logger = logging.getLogger(__name__)
 
+_TEMPORARY_NAME = re.compile(r"\..+\.pth(\.sha256)?\.tmp")
 _PERIODIC_NAME = re.compile(r"(epoch|iter)_(\d+)\.pth")
 _PLAIN_TYPES = (type(None), bool, int, float, str)
 _ZIP_MAGIC = b"PK\x03\x04"
@@ -42,7 +46,15 @@ def save_checkpoint(state: dict, path: str | Path) -> None:
         TypeError: there is something else in ``state``; lists where.
         OSError: the file cannot be written.
     """
-    path = Path(path)
+    write_checkpoint(snapshot(state), Path(path))
+
+
+def snapshot(state: dict) -> dict:
+    """A copy in host memory, which later changes of ``state`` do not reach.
+
+    Raises:
+        TypeError: there is something that :func:`save_checkpoint` does not take; lists where.
+    """
     problems: list[str] = []
     plain = _as_plain(state, "", problems)
     if problems:
@@ -50,20 +62,47 @@ def save_checkpoint(state: dict, path: str | Path) -> None:
             "a checkpoint holds only tensors, None, bool, int, float and str in dicts, lists and "
             "tuples, so that it can be loaded safely; convert these: " + "; ".join(problems)
         )
-    buffer = io.BytesIO()
-    torch.save(plain, buffer)
-    content = buffer.getbuffer()
+    return plain
+
+
+def write_checkpoint(state: dict, path: Path) -> None:
+    """Write what :func:`snapshot` returned; see :func:`save_checkpoint`.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    write_atomically(path, lambda file: torch.save(state, file))
+
+
+def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file and its checksum; what stood at ``path`` stays until this is complete.
+
+    Args:
+        path: the file to write.
+        write: called with a file that has ``write`` and ``flush``.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     temporary = _temporary(path)
     try:
-        _write_synced(temporary, content)
-    except OSError as error:
+        digest = _write_hashed(temporary, write)
+        _replace(temporary, path, digest)
+    except (OSError, RuntimeError) as error:  # torch's writer raises either when writing fails
         temporary.unlink(missing_ok=True)
+        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         raise OSError(
-            error.errno,
-            f"cannot write a checkpoint ({error.strerror}); older ones are intact",
+            getattr(error, "errno", None) or errno.EIO,
+            f"cannot write a checkpoint ({reason}); older ones are intact",
             str(path),
         ) from error
-    _replace(temporary, path, hashlib.sha256(content).hexdigest())
+
+
+def remove_unfinished(work_dir: Path) -> None:
+    """Remove what a process that was killed while it wrote has left behind."""
+    for path in work_dir.glob(".*.tmp"):
+        if _TEMPORARY_NAME.fullmatch(path.name):
+            path.unlink()
 
 
 def link_checkpoint(source: Path, target: Path) -> None:
@@ -81,11 +120,11 @@ def load_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") 
     """Read a checkpoint, of mmdet_lite or another framework, without running code from it.
 
     Args:
-        path: the file; its checksum file is used if it is there.
+        path: the file, of torch.save or ``.safetensors``; its checksum file is used if it is there.
         map_location: device to put the tensors on.
 
     Returns:
-        The dict inside.
+        The dict inside; for ``.safetensors`` one of ``state_dict`` and ``meta``.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -95,9 +134,12 @@ def load_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") 
     if not path.is_file():
         what = "is a folder, not a file" if path.is_dir() else "does not exist"
         raise FileNotFoundError(
-            f"checkpoint {path} {what} (looked at {path.absolute()}); give the path of a .pth file"
+            f"checkpoint {path} {what} (looked at {path.absolute()}); give the path of a "
+            ".pth or .safetensors file"
         )
     _check_intact(path)
+    if path.suffix == SAFETENSORS:
+        return _load_safetensors(path, str(map_location))
     try:
         state = torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
@@ -107,6 +149,13 @@ def load_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") 
     if not isinstance(state, dict):
         raise CheckpointError(f"{path} holds a {type(state).__name__}; a checkpoint is a dict")
     return state
+
+
+def _load_safetensors(path: Path, device: str) -> dict:
+    try:
+        return read_safetensors(path, device)
+    except ValueError as error:
+        raise CheckpointError(str(error)) from error
 
 
 def find_resume_checkpoint(work_dir: str | Path) -> Path | None:
@@ -157,9 +206,9 @@ def _temporary(path: Path) -> Path:
 
 
 def _as_plain(value: Any, place: str, problems: list[str]) -> Any:
-    """Rebuild containers as builtin ones; whatever cannot be stored is added to ``problems``."""
+    """A copy in builtin containers; whatever cannot be stored is added to ``problems``."""
     if type(value) in (Tensor, nn.Parameter):
-        return value.detach()
+        return value.detach().to("cpu", copy=True)
     if type(value) in _PLAIN_TYPES:
         return value
     if isinstance(value, dict):
@@ -175,6 +224,30 @@ def _as_plain(value: Any, place: str, problems: list[str]) -> Any:
 
 def _type_name(value: Any) -> str:
     return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+
+
+class _HashingFile:
+    """Passes on what is written, and computes its SHA-256 on the way."""
+
+    def __init__(self, file: BinaryIO):
+        self.file = file
+        self.digest = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self.digest.update(data)
+        return self.file.write(data)
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
+def _write_hashed(path: Path, write: Callable[[BinaryIO], object]) -> str:
+    with path.open("wb") as file:
+        hashing = _HashingFile(file)
+        write(hashing)
+        file.flush()
+        os.fsync(file.fileno())
+    return hashing.digest.hexdigest()
 
 
 def _write_synced(path: Path, content: bytes | memoryview) -> None:

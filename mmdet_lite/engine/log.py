@@ -99,6 +99,14 @@ class RunLog:
                 writer.close()
         self._handlers, self._json_file, self._tensorboard = [], None, None
 
+    def _write_line(self, line: str) -> None:
+        """A full disk does not end the run; what is not written is in the console's output."""
+        try:
+            self._json_file.write(line)
+            self._json_file.flush()
+        except OSError as error:
+            logger.error("cannot write to %s: %s; lost: %s", self._json_file.name, error, line)
+
     def _add_handler(self, handler: logging.Handler, date_format: str) -> None:
         handler.setFormatter(_Formatter("%(asctime)s  %(prefix)s%(message)s", date_format))
         logger.addHandler(handler)
@@ -106,8 +114,7 @@ class RunLog:
 
     def _record(self, record: dict[str, Any]) -> None:
         if self._json_file is not None:
-            self._json_file.write(json.dumps(_finite_or_null(record)) + "\n")
-            self._json_file.flush()
+            self._write_line(json.dumps(_finite_or_null(record)) + "\n")
         if self._tensorboard is not None:
             for name, value in record.items():
                 if name not in _NOT_PLOTTED:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from mmdet_lite.engine.distributed import is_main, world_size
 from mmdet_lite.registry import OPTIMIZERS, build
 
 logger = logging.getLogger(__name__)
@@ -100,6 +101,34 @@ def build_optimizer(cfg: dict, model: nn.Module, param_groups: dict | None = Non
     optimizer = build(cfg, OPTIMIZERS, params=groups)
     _log_summary(optimizer, model)
     return optimizer
+
+
+def shard(optimizer: Optimizer) -> Optimizer:
+    """Keep each part of an optimizer's state on one process only (ZeRO stage 1).
+
+    The weights after a step are the same. A single process keeps the optimizer as it is.
+
+    Args:
+        optimizer: newly built, without state.
+    """
+    if world_size() == 1:
+        return optimizer
+    from torch.distributed.optim import ZeroRedundancyOptimizer
+
+    groups = [dict(group) for group in optimizer.param_groups]
+    return ZeroRedundancyOptimizer(groups, type(optimizer), **optimizer.defaults)
+
+
+def full_state(optimizer: Optimizer) -> dict | None:
+    """An optimizer's whole state; of a sharded one on the main process only, None on the others.
+
+    All processes call it together.
+    """
+    if hasattr(optimizer, "consolidate_state_dict"):
+        optimizer.consolidate_state_dict(to=0)
+        if not is_main():
+            return None
+    return optimizer.state_dict()
 
 
 def scale_lr(lr: float, base_batch_size: int, actual_batch_size: int) -> float:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from torch.optim import Optimizer
 
 from mmdet_lite.engine.checkpoint import load_checkpoint
-from mmdet_lite.engine.distributed import unwrap
+from mmdet_lite.engine.distributed import world_size
 from mmdet_lite.engine.hooks import hook_states, load_hook_states
-from mmdet_lite.engine.randomness import load_random_state, random_state
+from mmdet_lite.engine.optimizer import full_state
 from mmdet_lite.engine.weights import load_exactly
 
 if TYPE_CHECKING:
@@ -20,33 +20,31 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+_FORMAT = 2  # of the dict below; a run of another format is not resumed
+
+
 def run_state(trainer: Trainer) -> dict:
-    """Everything that changes during training, taken between two iterations.
+    """Everything that changes during training, taken after an optimizer step.
 
-    ``gradients`` are there only in the middle of accumulated batches. ``identity`` is what a
-    resumed run must have in common with this one.
-
-    Raises:
-        FloatingPointError: the last step was not finite, so that its weights are not worth keeping.
+    All processes call it together. ``identity`` is what a resumed run must have in common with
+    this one.
     """
-    trainer.progress.flush()
-    model = unwrap(trainer.model)
-    gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
     return {
-        "model": model.state_dict(),
+        "model": trainer.model.state_dict(),
         "ema": None if trainer.ema is None else trainer.ema.state_dict(),
-        "optimizer": trainer.optimizer.state_dict(),
-        "gradients": gradients,
-        "lr_scheduler": trainer.lr_scheduler.state_dict(),
-        "scaler": trainer.scaler.state_dict(),
+        "optimizer": full_state(trainer.optimizer),
+        "lr_scheduler": trainer.update.lr_scheduler.state_dict(),
+        "scaler": trainer.update.scaler.state_dict(),
         "progress": trainer.progress.state_dict(),
+        "skips": trainer.guard.state_dict(),
         "hooks": hook_states(trainer.hooks),
-        "random": random_state(),
         "iteration": trainer.iteration,
         "epoch": trainer.epoch,
         "metrics": trainer.metrics,
+        "validated": trainer.validated,
         "best": trainer.best,
         "identity": _identity(trainer),
+        "processes": world_size(),
         "meta": trainer.meta,
     }
 
@@ -65,21 +63,26 @@ def load_run_state(trainer: Trainer, path: str | Path) -> None:
     """
     state = load_checkpoint(path)
     _check_same_run(state, _identity(trainer), path)
-    model = unwrap(trainer.model)
+    model = trainer.model
     load_exactly(model, state["model"], str(path))
     if trainer.ema is not None:
         trainer.ema.load_state_dict(state["ema"])
     _load_optimizer(trainer.optimizer, state["optimizer"])
-    for name, gradient in state["gradients"].items():
-        model.get_parameter(name).grad = gradient.to(trainer.device)
-    trainer.lr_scheduler.load_state_dict(state["lr_scheduler"])
-    trainer.scaler.load_state_dict(state["scaler"])
+    trainer.update.lr_scheduler.load_state_dict(state["lr_scheduler"])
+    trainer.update.scaler.load_state_dict(state["scaler"])
     trainer.progress.load_state_dict(state["progress"])
     load_hook_states(trainer.hooks, state["hooks"])
-    load_random_state(state["random"])
+    trainer.guard.load_state_dict(state["skips"])
     trainer.iteration = state["iteration"]
     trainer.metrics = state["metrics"]
+    trainer.validated = state["validated"]
     trainer.best = state["best"]
+    if state["processes"] != world_size():
+        logger.warning(
+            "%s was written by %d processes and is resumed by %d: images, their order and their "
+            "pixels are the same, but sums are taken in another order, so the last digits differ",
+            *(path, state["processes"], world_size()),
+        )
 
 
 def _load_optimizer(optimizer: Optimizer, state: dict) -> None:
@@ -108,7 +111,9 @@ def _identity(trainer: Trainer) -> dict:
         "precision": trainer.settings.precision,
         "ema": trainer.ema is not None,
         "classes": trainer.meta.get("classes"),
+        "images per iteration, over all processes": trainer.data.batch_size,
         "iterations per epoch": trainer.data.iterations_per_epoch,
+        "checkpoint format": _FORMAT,
     }
 
 

@@ -16,7 +16,9 @@ _POSITIVE = (
     "log_interval",
     "accumulate",
     "clip_grad_norm",
+    "max_skips",
 )
+_SWITCHES = ("channels_last", "deterministic", "sync_bn", "shard_optimizer")
 
 
 @dataclass
@@ -43,6 +45,11 @@ class TrainSettings:
         ema: ``dict(decay=..., ramp_up=...)`` to keep an exponential moving average of the
             weights, which is then what is validated; None: no average.
         deterministic: only deterministic algorithms; an operation that has none is an error.
+        on_nonfinite: what to do about a step whose loss or gradient is not finite; it never changes
+            the weights. 'stop' ends the run and leaves the batch on disk, 'skip' goes on.
+        max_skips: 'skip' stops too at this many such steps in a row.
+        sync_bn: let batch normalisation use the statistics of all processes (on GPUs only).
+        shard_optimizer: keep each part of the optimizer's state on one process only (ZeRO stage 1).
 
     Raises:
         ValueError: settings are out of range or contradict each other; all of them are listed.
@@ -61,6 +68,10 @@ class TrainSettings:
     clip_grad_norm: float | None = None
     ema: dict | None = None
     deterministic: bool = False
+    on_nonfinite: str = "stop"
+    max_skips: int = 10
+    sync_bn: bool = False
+    shard_optimizer: bool = False
 
     def __post_init__(self) -> None:
         if problems := self._problems():
@@ -85,7 +96,7 @@ class TrainSettings:
     def _wrong_types(self) -> list[str]:
         expected = {name: (int, "a whole number") for name in _POSITIVE}
         expected["clip_grad_norm"] = ((int, float), "a number")
-        expected |= {name: (bool, "True or False") for name in ("channels_last", "deterministic")}
+        expected |= {name: (bool, "True or False") for name in _SWITCHES}
         expected["ema"] = (dict, "dict(decay=..., ramp_up=...)")
         given = {name: getattr(self, name) for name in expected}
         return [
@@ -113,6 +124,8 @@ class TrainSettings:
             problems.append(
                 f"precision is {self.precision!r}, expected {', '.join(map(repr, AUTOCAST_DTYPES))}"
             )
+        if self.on_nonfinite not in ("stop", "skip"):
+            problems.append(f"on_nonfinite is {self.on_nonfinite!r}, expected 'stop' or 'skip'")
         if unknown := set(self.ema or ()) - {"decay", "ramp_up"}:
             problems.append(f"ema has {sorted(unknown)}, expected only 'decay' and 'ramp_up'")
         return problems

@@ -2,67 +2,53 @@
 
 An iteration is one batch; ``accumulate`` iterations make one optimizer step. Everything that an
 iteration depends on is either a function of its number or in the checkpoint, so a resumed run
-continues bit for bit.
+continues bit for bit. All processes run the same loop, agree in every step on what follows from
+it, and the main one writes.
 """
 
 from __future__ import annotations
 
 import logging
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from math import inf
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from itertools import chain
+from math import inf, nan
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch import nn
 from torch.optim import Optimizer
 
-from mmdet_lite.engine.checkpoint import keep_last, link_checkpoint, save_checkpoint
-from mmdet_lite.engine.distributed import is_main, unwrap
-from mmdet_lite.engine.ema import ExponentialMovingAverage
+from mmdet_lite.engine.checkpoint_writer import CheckpointWriter
+from mmdet_lite.engine.distributed import (
+    copy_buffers_from_main,
+    is_main,
+    max_over_processes,
+    mean_over_processes,
+    rank,
+    wait_for_all,
+    world_size,
+    wrap,
+)
 from mmdet_lite.engine.hooks import Hook
 from mmdet_lite.engine.log import RunLog, peak_memory_mb
-from mmdet_lite.engine.progress import Progress, total_loss
-from mmdet_lite.engine.randomness import use_deterministic_algorithms
+from mmdet_lite.engine.memory import explain_out_of_memory
+from mmdet_lite.engine.nonfinite import NonFiniteGuard, StepValues
+from mmdet_lite.engine.progress import HostCopy, Progress, total_loss
+from mmdet_lite.engine.randomness import seed_step, use_deterministic_algorithms
+from mmdet_lite.engine.run_data import RunData
 from mmdet_lite.engine.run_state import load_run_state, run_state
-from mmdet_lite.engine.schedule import Schedule, build_lr_scheduler
+from mmdet_lite.engine.schedule import Schedule
 from mmdet_lite.engine.settings import AUTOCAST_DTYPES, TrainSettings
+from mmdet_lite.engine.signals import Preempted, StopRequested, StopSignals
+from mmdet_lite.engine.update import WeightUpdate
+from mmdet_lite.engine.watchdog import Watchdog
 from mmdet_lite.structures.samples import Batch, to_device
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass
-class RunData:
-    """What the loop reads from.
-
-    Attributes:
-        make_loader: gives the endless stream of training batches from an iteration (from 0) on.
-        iterations_per_epoch: batches in which every image is seen once.
-        evaluate: gives a model's metrics on the validation data, the main one first; or None.
-        metric_names: what ``evaluate`` will give, if that is known beforehand.
-    """
-
-    make_loader: Callable[[int], Iterable[Batch]]
-    iterations_per_epoch: int
-    evaluate: Callable[[nn.Module], dict[str, float]] | None = None
-    metric_names: Sequence[str] | None = None
-
-    def check_metric(self, name: str | None, owner: str) -> None:
-        """Refuse a metric that no validation will give, before there is anything to lose.
-
-        Raises:
-            ValueError: the names are known and ``name`` is not among them.
-        """
-        if name is not None and self.metric_names is not None and name not in self.metric_names:
-            raise ValueError(
-                f"{owner} is {name!r}, which is not among the metrics of the validation: "
-                f"{', '.join(self.metric_names)}"
-            )
 
 
 class Trainer:
@@ -73,15 +59,17 @@ class Trainer:
     the last validation) and ``best``, and may call :meth:`stop`.
 
     Args:
-        model: on its device. ``model.loss(batch)`` gives a dict of 0-d tensors; those with 'loss'
-            in their name are summed and minimised, the others only logged.
+        model: on its device. In training mode ``model(batch)`` gives a dict of 0-d tensors; those
+            with 'loss' in their name are summed and minimised, the others only logged.
         optimizer: over the model's trainable parameters.
         schedule: the learning rate's factor as a function of the iteration.
         data: training batches and evaluation.
         settings: length, intervals, precision and so on.
         log: where the run is recorded; its folder receives the checkpoints.
         hooks: users' own code, called in this order.
-        meta: plain values stored in each checkpoint (classes, config text, versions, seed).
+        meta: plain values stored in each checkpoint (classes, config text, versions).
+        seed: of what is drawn from the global generators in a step.
+        timeout: seconds until a run of several processes that does not go on is ended.
     """
 
     def __init__(
@@ -94,6 +82,8 @@ class Trainer:
         log: RunLog,
         hooks: Sequence[Hook] = (),
         meta: dict | None = None,
+        seed: int = 0,
+        timeout: float = 1800,
     ):
         if settings.deterministic:
             use_deterministic_algorithms()
@@ -108,23 +98,27 @@ class Trainer:
         self.work_dir = log.work_dir
         self.hooks = list(hooks)
         self.meta = meta or {}
+        self.seed = seed
         self.device = next(model.parameters()).device
         self.iteration = 0
         self.lr = 0.0  # of the step that ran last
         self.metrics: dict[str, float] = {}
+        self.validated = 0  # the iteration of the last validation
         self.best = {"metric": "", "value": -inf, "iteration": 0}
-        self.max_iterations = settings.length * settings.unit(data.iterations_per_epoch)
-        self.lr_scheduler = build_lr_scheduler(
-            schedule, optimizer, self.max_iterations, data.iterations_per_epoch, settings.accumulate
+        self.update = WeightUpdate(model, optimizer, schedule, settings, data.iterations_per_epoch)
+        self.max_iterations = self.update.max_iterations
+        self.ema = self.update.ema
+        self.progress = Progress()
+        self.guard = NonFiniteGuard(
+            model, settings.on_nonfinite, settings.max_skips, self.work_dir, self.meta, seed
         )
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "fp16")
-        if self.scaler.is_enabled():  # it leaves out steps, often the first; nothing is wrong
-            warnings.filterwarnings("ignore", message=r"Detected call of `lr_scheduler\.step")
-        self.progress = Progress(skips_overflow=self.scaler.is_enabled())
-        self.ema = None
-        if settings.ema is not None:
-            self.ema = ExponentialMovingAverage(unwrap(model), **settings.ema)
-        self._stopped = False
+        self._parallel = wrap(model)
+        self._signals = StopSignals()
+        self._watchdog = Watchdog(timeout)
+        self._writer = CheckpointWriter(settings.keep_last)
+        self._stopped = False  # by a hook
+        self._preempted = False  # by a signal, to any of the processes
+        self._leave_out = False  # the update that is being accumulated
 
     @property
     def epoch(self) -> int:
@@ -133,11 +127,15 @@ class Trainer:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the last iteration is done, or a hook has stopped the run."""
-        return self._stopped or self.iteration >= self.max_iterations
+        """Whether the last iteration is done, or a hook has stopped the run (after an update)."""
+        stops = self._stopped and self.update.is_due(self.iteration)
+        return stops or self.iteration >= self.max_iterations
 
     def stop(self, reason: str) -> None:
-        """End the run after the current iteration, with a validation and a checkpoint."""
+        """End the run after the current iteration, with a validation and a checkpoint.
+
+        Of several processes all must call it in the same iteration.
+        """
         logger.info("stopping the run: %s", reason)
         self._stopped = True
 
@@ -163,32 +161,64 @@ class Trainer:
 
         Raises:
             FloatingPointError: a loss or gradient is not finite; names losses and images.
-            TypeError: ``model.loss`` gave something else than 0-d tensors.
+            MemoryError: the device's memory is too small; names the batch.
+            OSError: the last checkpoint could not be written.
+            Preempted: SIGTERM or SIGUSR1 came; the run is saved.
+            TypeError: the model gave something else than 0-d tensors.
             ValueError: the model gave no loss, or the evaluation not the ``best_metric``.
         """
         self.model.train()
-        self._call_hooks("before_train")
-        batches = iter(()) if self.is_finished else iter(self.data.make_loader(self.iteration))
         try:
-            while not self.is_finished:
-                self._iterate(batches)
-                self._keep_records()
+            with self._signals, self._watchdog, self._writer:
+                self._call_hooks("before_train")
+                self._run()
+                self._enter("saving")
+                self._writer.finish()
+                self._call_hooks("after_train")
+                wait_for_all()
         except KeyboardInterrupt:
-            written = any(self.work_dir.glob("*.pth"))
-            logger.warning(
-                "interrupted at iteration %d of %d; %s",
-                self.iteration,
-                self.max_iterations,
-                f"a resumed run continues from the last checkpoint in {self.work_dir}"
-                if written
-                else "no checkpoint had been written yet (train.checkpoint_interval)",
-            )
+            self._say_where_it_continues()
             raise
-        self._call_hooks("after_train")
         return self.metrics
+
+    def _run(self) -> None:
+        try:
+            self._run_to_the_end()
+        except StopRequested:
+            self._leave()
+
+    def _run_to_the_end(self) -> None:
+        if 0 < self.iteration != self.validated and self._validation_is_due():
+            self._validate_and_save()  # which the run that was resumed had not come to
+        if self.is_finished:
+            return
+        self._enter("loading a batch")
+        batches = self._settle(iter(self.data.make_loader(self.iteration)))
+        while not self.is_finished:
+            self._iterate(batches)
+            self._keep_records()
+
+    def _settle(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """Let DDP arrange its buckets, which it does after its first step, before the first step.
+
+        Of three processes and more, a value's place in its bucket decides in which order it is
+        summed. Without this a resumed run's first step would differ in the last digits.
+        """
+        if world_size() == 1:
+            return batches
+        first = next(batches)
+        buffers = [buffer.clone() for buffer in self.model.buffers()]
+        batch = to_device(first, self.device)
+        with explain_out_of_memory(batch):
+            total_loss(self._forward(batch)).backward()
+        self.optimizer.zero_grad()
+        for buffer, before in zip(self.model.buffers(), buffers, strict=True):
+            buffer.copy_(before)
+        return chain([first], batches)
 
     def _iterate(self, batches: Iterator[Batch]) -> None:
         started = perf_counter()
+        self._enter("loading a batch")
         try:
             batch = next(batches)
         except StopIteration:
@@ -197,46 +227,72 @@ class Trainer:
                 f"{self.max_iterations}; it must start anew by itself when an epoch ends"
             ) from None
         waited = perf_counter() - started
-        self._step(to_device(batch, self.device))
+        batch = to_device(batch, self.device)
+        with explain_out_of_memory(batch):
+            self._step(batch)
         self.iteration += 1
         self.progress.add_time(perf_counter() - started, waited)
 
     def _step(self, batch: Batch) -> None:
+        seed_step(self.seed, self.iteration, rank())
         self._call_hooks("before_step", batch)
-        self.lr = self.optimizer.param_groups[0]["lr"]
+        self.lr = self.update.lr
+        self.guard.before_step()
+        is_update = self.update.is_due(self.iteration + 1)
+        with nullcontext() if is_update else self._without_sync():
+            self._enter("forward")
+            losses = self._forward(batch)
+            total = total_loss(losses)
+            numbers = HostCopy({**losses, "loss": total})
+            self._enter("backward")
+            self.update.backward(total, self.iteration)
+        values = numbers.read()
+        step = StepValues(batch, self.iteration, values, self.settings.precision)
+        averages, is_bad = self._agree(step)
+        if is_update and not is_bad and not self._leave_out:
+            norm = values["grad_norm"] = self.update.gradient_norm()
+            is_overflow = self.update.is_overflow(norm)
+            self.guard.skipped += is_overflow  # the update will leave it out by itself
+            is_bad = not math.isfinite(norm) and not is_overflow
+            averages |= {"grad_norm": norm} if math.isfinite(norm) else {}
+        self._conclude(step, averages, is_bad, is_update)
+        self._call_hooks("after_step", {name: value.detach() for name, value in losses.items()})
+
+    def _forward(self, batch: Batch) -> dict[str, torch.Tensor]:
         dtype = AUTOCAST_DTYPES[self.settings.precision]
         with torch.autocast(self.device.type, dtype, enabled=dtype is not None):
-            losses = self.model.loss(batch)
-        total = total_loss(losses)
-        self.scaler.scale(total / self._batches_in_update()).backward()
-        self.progress.flush()  # looks at the step before this one; Progress says why
-        losses = {name: value.detach() for name, value in losses.items()}
-        scalars = {**losses, "loss": total}
-        done = self.iteration + 1
-        if done % self.settings.accumulate == 0 or done == self.max_iterations:
-            scalars["grad_norm"] = self._update()
-        self.progress.push(scalars, self.iteration, [meta.image_id for meta in batch.metas])
-        self._call_hooks("after_step", losses)
+            return self._parallel(batch)
 
-    def _update(self) -> Tensor:
-        """One optimizer step with the accumulated gradients; returns their norm before clipping."""
-        self.scaler.unscale_(self.optimizer)
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
-        if self.settings.clip_grad_norm is not None:
-            clip_grads_with_norm_(parameters, self.settings.clip_grad_norm, norm)
-        self.scaler.step(self.optimizer)  # with fp16, waits for the device to see if it must skip
-        self.scaler.update()
-        self.optimizer.zero_grad()
-        self.lr_scheduler.step()
-        if self.ema is not None:
-            self.ema.update_parameters(unwrap(self.model))
-        return norm
+    def _without_sync(self) -> AbstractContextManager:
+        """Leave the gradients of a batch on this process; the update's last batch sends the sum."""
+        return nullcontext() if world_size() == 1 else self._parallel.no_sync()
 
-    def _batches_in_update(self) -> int:
-        """``accumulate``, or less in the last update of the run."""
-        first = self.iteration - self.iteration % self.settings.accumulate
-        return min(self.settings.accumulate, self.max_iterations - first)
+    def _agree(self, step: StepValues) -> tuple[dict[str, float], bool]:
+        """The losses' means over the processes, and whether one of them is bad anywhere.
+
+        Also tells everyone whether a signal came. It goes over the host while the device computes.
+        """
+        flags = [self._signals.received is not None, bool(step.not_finite())]
+        stop, bad, *means = mean_over_processes([*flags, *step.values.values()])
+        self._preempted |= stop > 0
+        return dict(zip(step.values, means, strict=True)), bad > 0
+
+    def _conclude(
+        self, step: StepValues, averages: dict[str, float], is_bad: bool, is_update: bool
+    ) -> None:
+        """Change the weights, or leave the step out."""
+        self._enter("update")
+        if is_bad:
+            self.guard.reject(step)
+            self._leave_out = True
+        else:
+            self.progress.add(averages)
+        if is_update and self._leave_out:
+            self.update.leave_out()
+        elif is_update:
+            self.update.apply()
+            self.guard.accept()
+        self._leave_out &= not is_update
 
     def _keep_records(self) -> None:
         """What may be due between two steps: log line, epoch's end, validation, checkpoint."""
@@ -244,38 +300,78 @@ class Trainer:
             self._log_interval()
         if self.iteration % self.data.iterations_per_epoch == 0:
             self._call_hooks("after_epoch")
-        is_best = self._is_due(self.settings.val_interval) and self._validate()
-        if self._is_due(self.settings.checkpoint_interval):
+        if not self.update.is_due(self.iteration):
+            return  # weights, optimizer and average belong together only after an update
+        if self._preempted:
+            raise StopRequested
+        self._validate_and_save()
+
+    def _validate_and_save(self) -> None:
+        """Do what is due. A checkpoint is written before the validation, so that a kill during it
+        loses nothing, and once more after it, with its metrics."""
+        saves = self._is_due(self.settings.checkpoint_interval)
+        is_best = False
+        if self._validation_is_due():
+            if saves:
+                self._save(self.work_dir / self._checkpoint_name())
+            is_best = self._validate()
+        if saves:
             self._save(self.work_dir / self._checkpoint_name(), is_best)
         elif is_best:
-            self._save(self._best_path(), False)
+            self._save(self._best_path())
+
+    def _validation_is_due(self) -> bool:
+        return self.data.evaluate is not None and self._is_due(self.settings.val_interval)
 
     def _is_due(self, interval: int) -> bool:
+        """Whether a multiple of the interval was passed since the update before this one."""
         period = interval * self.settings.unit(self.data.iterations_per_epoch)
-        return self.iteration % period == 0 or self.is_finished
+        before = (self.iteration - 1) // self.settings.accumulate * self.settings.accumulate
+        return self.iteration // period > before // period or self.is_finished
 
     def _log_interval(self) -> None:
+        self._enter("logging")
         averages = self.progress.take()
-        record = {"mode": "train", **self._place(), "lr": self.lr, "loss": averages.pop("loss")}
+        record = {
+            "mode": "train",
+            **self._place(),
+            "lr": self.lr,
+            "loss": averages.pop("loss", nan),
+        }
         record |= {**averages, "memory_mb": peak_memory_mb(self.device)}
+        if self.settings.on_nonfinite == "skip" or self.settings.precision == "fp16":
+            record["skipped_steps"] = self.guard.skipped
         eta_seconds = record["time"] * (self.max_iterations - self.iteration)
         self.log.train(record, self._position(), eta_seconds)
 
     def _validate(self) -> bool:
-        """Measure the weights that will be used (the averaged ones); say whether they are best."""
-        if self.data.evaluate is None:
-            return False
-        self.progress.flush()
-        model = unwrap(self.model) if self.ema is None else self.ema.module
+        """Measure the weights that will be used (the averaged ones); say whether they are best.
+
+        Raises:
+            StopRequested: a signal came to one of the processes.
+        """
+        model = self.model if self.ema is None else self.ema.module
+        self._enter("validation")
+        copy_buffers_from_main(model)
         model.eval()
-        with torch.no_grad():
-            metrics = self.data.evaluate(model)
-        self.model.train()
+        try:
+            with torch.no_grad():
+                metrics = self.data.evaluate(model, self._continue_validation)
+        finally:
+            self.model.train()
         self.metrics = {name: float(value) for name, value in metrics.items()}
+        self.validated = self.iteration
         self.log.val({"mode": "val", **self._place(), **self.metrics})
         is_best = self._note_best()
         self._call_hooks("after_validation", self.metrics)
         return is_best
+
+    def _continue_validation(self, phase: str) -> None:
+        self._enter(phase)
+        if phase == "validation":
+            self._preempted |= max_over_processes([self._signals.received is not None])[0] > 0
+            if self._preempted:
+                raise StopRequested
 
     def _note_best(self) -> bool:
         name = self.settings.best_metric or next(iter(self.metrics), None)
@@ -290,20 +386,45 @@ class Trainer:
             self.best = {"metric": name, "value": self.metrics[name], "iteration": self.iteration}
         return is_best
 
-    def _save(self, path: Path, is_best: bool) -> None:
-        if not is_main():
-            return
-        save_checkpoint(run_state(self), path)
-        if is_best:
-            link_checkpoint(path, self._best_path())
-        keep_last(self.work_dir, self.settings.keep_last)
-        logger.info("saved %s%s", path.name, f" and {self._best_path().name}" if is_best else "")
+    def _save(self, path: Path, is_best: bool = False) -> None:
+        self._enter("saving")
+        state = run_state(self)
+        if is_main():
+            self._writer.save(state, path, self._best_path() if is_best else None)
+
+    def _leave(self) -> None:
+        """Save and end the run, as a signal asked for."""
+        path = self.work_dir / self._checkpoint_name()
+        self._save(path)
+        self._writer.finish()
+        wait_for_all()
+        logger.warning(
+            "%s: saved %s and leaving; start again with --resume",
+            *(self._signals.received or "a signal to another process", path.name),
+        )
+        raise Preempted
+
+    def _say_where_it_continues(self) -> None:
+        written = any(self.work_dir.glob("*.pth"))
+        logger.warning(
+            "interrupted at iteration %d of %d; %s",
+            self.iteration,
+            self.max_iterations,
+            f"a resumed run continues from the last checkpoint in {self.work_dir}"
+            if written
+            else "no checkpoint had been written yet (train.checkpoint_interval)",
+        )
+
+    def _enter(self, phase: str) -> None:
+        self._watchdog.phase(phase, self.iteration)
 
     def _best_path(self) -> Path:
         return self.work_dir / f"best_{self.best['metric'].replace('/', '_')}.pth"
 
     def _checkpoint_name(self) -> str:
-        if self.settings.max_epochs and self.iteration % self.data.iterations_per_epoch == 0:
+        """Epochs name it if they count the run; with accumulation it may come a little after."""
+        behind = self.iteration % self.data.iterations_per_epoch
+        if self.settings.max_epochs and self.epoch and behind < self.settings.accumulate:
             return f"epoch_{self.epoch}.pth"
         return f"iter_{self.iteration}.pth"
 

@@ -53,6 +53,9 @@ class CocoMetric:
             precision is that at the last.
         classwise: also report the average precision of every class.
 
+    Attributes:
+        computed: the detections of the last ``compute``.
+
     Raises:
         ValueError: ``metrics`` is empty or names an unknown metric.
     """
@@ -72,7 +75,7 @@ class CocoMetric:
         self.classes: tuple[str, ...] = ()
         self.category_ids: tuple[int, ...] = ()
         self._image_ids: Set[int] = frozenset()
-        self._computed = merge_results([])
+        self.computed = merge_results([])
         self._values: dict[str, float] = {}
         self.reset()
 
@@ -157,7 +160,7 @@ class CocoMetric:
             ValueError: an image of the data set was not processed, or more than once.
         """
         checks.check_complete(results.seen, self._image_ids)
-        self._computed = results.sort_by_image()
+        self.computed = results.sort_by_image()
         self._values = {}
         for metric in self.metrics:
             self._values |= self._compute_metric(metric)
@@ -178,12 +181,12 @@ class CocoMetric:
         """
         paths = [Path(f"{path_prefix}.{metric}.json") for metric in self.metrics]
         for metric, path in zip(self.metrics, paths, strict=True):
-            write_json(self._computed, self.category_ids, metric == "segm", path)
+            write_json(self.computed, self.category_ids, metric == "segm", path)
         return paths
 
     def _compute_metric(self, metric: str) -> dict[str, float]:
         precision, recall = coco_eval.evaluate(
-            self._ground_truth, self._computed, metric, self.category_ids, self._numbers(metric)
+            self._ground_truth, self.computed, metric, self.category_ids, self._numbers(metric)
         )
         return self._summarize(metric, precision, recall)
 

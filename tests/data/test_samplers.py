@@ -86,11 +86,22 @@ def test_wrong_arguments_are_named():
         TrainBatchSampler(sizes(2, 2), 0, seed=0)
 
 
-def test_evaluation_shows_every_image_once_over_all_ranks():
-    ranks = [EvalBatchSampler(11, batch_size=2, rank=rank, world_size=3) for rank in range(3)]
-    assert indices(ranks[0]) == [[0, 3], [6, 9]]
-    assert indices(ranks[2]) == [[2, 5], [8]]
+def test_evaluation_shares_whole_batches_among_the_ranks():
+    ranks = [EvalBatchSampler(11, batch_size=2, rank=rank, world_size=4) for rank in range(4)]
+    assert indices(ranks[0]) == [[0, 1], [8, 9]]
+    assert indices(ranks[1]) == [[2, 3], [10]]
+    assert indices(ranks[3]) == [[6, 7]]
+    assert [len(rank) for rank in ranks] == [2, 2, 1, 1]
+    assert {rank.most_batches for rank in ranks} == {2}
     seen = [index for rank in ranks for batch in indices(rank) for index in batch]
     assert sorted(seen) == list(range(11))
-    assert [len(rank) for rank in ranks] == [2, 2, 2]
     assert list(EvalBatchSampler(1, 2, rank=1, world_size=2)) == []
+
+
+def test_batches_at_the_start_can_be_left_out():
+    sampler = EvalBatchSampler(7, batch_size=2, rank=1, world_size=2)
+    train = TrainBatchSampler(sizes(4, 3), 2, seed=3, start_iteration=5)
+    for each in (sampler, train):
+        expected = list(islice(each, 9))[1:]
+        each.offset = 1
+        assert list(islice(each, len(expected))) == expected

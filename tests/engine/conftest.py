@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 
 import pytest
@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from mmdet_lite.engine.log import RunLog
 from mmdet_lite.engine.optimizer import build_optimizer
+from mmdet_lite.engine.run_data import RunData
 from mmdet_lite.engine.schedule import MultiStepSchedule
 from mmdet_lite.engine.settings import TrainSettings
-from mmdet_lite.engine.trainer import RunData, Trainer
+from mmdet_lite.engine.trainer import Trainer
 from mmdet_lite.structures.samples import Batch, ImageMeta
 
 ITERATIONS_PER_EPOCH = 4
@@ -30,12 +31,12 @@ class ToyModel(nn.Module):
         self.dropout = nn.Dropout(0.2)
         self.fc_cls = nn.Linear(4, num_classes)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def logits(self, images: Tensor) -> Tensor:
         features = self.norm(self.conv(images)).relu().mean((2, 3))
         return self.fc_cls(self.dropout(features))
 
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
-        logits = self(batch.images)
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        logits = self.logits(batch.images)
         labels = batch.keys % logits.shape[1]
         return {
             "loss_cls": nn.functional.cross_entropy(logits, labels),
@@ -64,10 +65,10 @@ def toy_loader(start: int) -> Iterator[Batch]:
     return (toy_batch(iteration) for iteration in count(start))
 
 
-def evaluate(model: nn.Module) -> dict[str, float]:
+def evaluate(model: nn.Module, enter: Callable[[str], None]) -> dict[str, float]:
     assert not model.training
-    batch = toy_batch(-1, size=8)
-    return {"toy_mAP": -float(model.loss(batch)["loss_cls"])}
+    enter("validation")
+    return {"toy_mAP": -float(model(toy_batch(-1, size=8))["loss_cls"])}
 
 
 @pytest.fixture(autouse=True)
@@ -97,7 +98,7 @@ def make_trainer(tmp_path):
             model=model,
             optimizer=build_optimizer(optimizer, model),
             schedule=MultiStepSchedule(milestones=[2], warmup_iters=3),
-            data=RunData(loader, ITERATIONS_PER_EPOCH, evaluate, metric_names),
+            data=RunData(loader, ITERATIONS_PER_EPOCH, 2, evaluate, metric_names),
             settings=TrainSettings(**settings),
             log=log,
             hooks=hooks,

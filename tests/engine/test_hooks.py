@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from mmdet_lite.engine.hooks import EarlyStopping, Hook, hook_states, load_hook_states
-from mmdet_lite.engine.trainer import RunData
+from mmdet_lite.engine.run_data import RunData
 from mmdet_lite.registry import HOOKS, build
 
 
 class StubTrainer:
     reason = None
-    data = RunData(make_loader=iter, iterations_per_epoch=1)
+    data = RunData(make_loader=iter, iterations_per_epoch=1, batch_size=1)
 
     def stop(self, reason):
         self.reason = reason

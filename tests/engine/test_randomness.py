@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from mmdet_lite.engine.checkpoint import load_checkpoint, save_checkpoint
-from mmdet_lite.engine.randomness import load_random_state, random_state, seed_everything
+from mmdet_lite.engine.randomness import (
+    seed_everything,
+    seed_step,
+    use_deterministic_algorithms,
+)
 
 
 def draw() -> list[float]:
@@ -25,13 +28,15 @@ def test_the_same_seed_gives_the_same_numbers():
     assert all(a != b for a, b in zip(draw(), first, strict=True))
 
 
-def test_states_survive_a_checkpoint(tmp_path):
-    seed_everything(1)
-    draw()  # half of a pair of normal numbers is kept back now
-    save_checkpoint(random_state(), tmp_path / "a.pth")
-    expected = draw()
-    load_random_state(load_checkpoint(tmp_path / "a.pth"))
-    assert draw() == expected
+def test_what_a_step_draws_is_a_function_of_seed_iteration_and_rank():
+    seed_step(7, iteration=5)
+    first = draw()
+    draw()
+    seed_step(7, iteration=5)
+    assert draw() == first
+    for other in [(8, 5, 0), (7, 6, 0), (7, 5, 1)]:
+        seed_step(*other)
+        assert all(a != b for a, b in zip(draw(), first, strict=True))
 
 
 @pytest.fixture
@@ -41,6 +46,6 @@ def restored_determinism():
 
 
 def test_deterministic_mode_refuses_operations_without_such_an_algorithm(restored_determinism):
-    seed_everything(1, deterministic=True)
+    use_deterministic_algorithms()
     assert torch.are_deterministic_algorithms_enabled()
     assert not torch.is_deterministic_algorithms_warn_only_enabled()

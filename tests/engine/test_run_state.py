@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import torch
 
 from mmdet_lite.engine.checkpoint import load_checkpoint, save_checkpoint
 from mmdet_lite.engine.hooks import EarlyStopping, Hook
+from mmdet_lite.engine.signals import EXIT_PREEMPTED, Preempted
 
 SGD = {"type": "SGD", "lr": 0.05, "momentum": 0.9, "weight_decay": 1e-3}
 ADAMW = {"type": "AdamW", "lr": 0.01}
@@ -68,7 +71,7 @@ CASES = {
         "log_interval": 4,
         "val_interval": 6,
     },
-    "everything, inside a group of accumulated batches": {
+    "everything, with accumulated batches": {
         "optimizer": ADAMW,
         "max_iters": 16,
         "checkpoint_interval": 3,
@@ -93,7 +96,6 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_a_resumed_run_equals_an_uninterrupted_one(make_trainer, tmp_path, case):
     def make(folder, *hooks):
-        np.random.seed(3)
         every = [AddNoise(), EarlyStopping("toy_mAP", 99), *hooks]
         return make_trainer(work_dir=tmp_path / folder, hooks=every, **CASES[case])
 
@@ -104,7 +106,9 @@ def test_a_resumed_run_equals_an_uninterrupted_one(make_trainer, tmp_path, case)
     torch.manual_seed(99)
     resumed = make("broken")
     by_epoch = "max_epochs" in CASES[case]
-    resumed.resume(tmp_path / "broken" / ("epoch_2.pth" if by_epoch else "iter_9.pth"))
+    accumulates = "accumulate" in CASES[case]
+    inside = "iter_10.pth" if accumulates else "iter_9.pth"
+    resumed.resume(tmp_path / "broken" / ("epoch_2.pth" if by_epoch else inside))
     resumed.train()
 
     last = "epoch_4.pth" if by_epoch else "iter_16.pth"
@@ -113,11 +117,69 @@ def test_a_resumed_run_equals_an_uninterrupted_one(make_trainer, tmp_path, case)
     assert logged(tmp_path / "broken") == logged(tmp_path / "straight")
 
 
-def test_the_checkpoint_inside_a_group_holds_its_gradients(make_trainer, tmp_path):
-    make_trainer(max_iters=4, checkpoint_interval=1, accumulate=2, keep_last=9).train()
-    for iteration, has_gradients in [(1, True), (2, False), (3, True), (4, False)]:
-        state = load_checkpoint(tmp_path / f"iter_{iteration}.pth")
-        assert bool(state["gradients"]) == has_gradients
+def test_checkpoints_and_validations_wait_for_the_update(make_trainer, tmp_path):
+    trainer = make_trainer(
+        max_iters=10, checkpoint_interval=4, val_interval=4, accumulate=3, keep_last=9
+    )
+    trainer.train()
+    names = sorted(path.name for path in tmp_path.glob("iter*.pth"))
+    assert names == ["iter_10.pth", "iter_6.pth", "iter_9.pth"]
+    assert [key[1] for key in logged(tmp_path) if key[0] == "val"] == [6, 9, 10]
+
+
+def test_a_validation_that_was_missed_comes_first(make_trainer, tmp_path):
+    """The checkpoint before a validation is all that a kill during the validation leaves."""
+
+    def killed(model, enter):
+        raise SystemExit("lost")
+
+    with pytest.raises(SystemExit):
+        make_trainer(work_dir=tmp_path / "broken", evaluate=killed, max_epochs=2).train()
+    resumed = make_trainer(work_dir=tmp_path / "broken", max_epochs=2)
+    resumed.resume(tmp_path / "broken" / "epoch_1.pth")
+    resumed.train()
+    straight = make_trainer(work_dir=tmp_path / "straight", max_epochs=2)
+    straight.train()
+    assert logged(tmp_path / "broken") == logged(tmp_path / "straight")
+    assert_same(*(load_checkpoint(tmp_path / n / "epoch_2.pth") for n in ("broken", "straight")))
+
+
+@pytest.mark.parametrize("signal_name", ["SIGTERM", "SIGUSR1"])
+def test_a_signal_saves_at_the_next_update_and_ends_the_run(make_trainer, tmp_path, signal_name):
+    class SendSignal(Hook):
+        def before_step(self, trainer, batch):
+            if trainer.iteration == 4:
+                os.kill(os.getpid(), getattr(signal, signal_name))
+
+    def make(folder, *hooks):
+        return make_trainer(work_dir=tmp_path / folder, hooks=hooks, max_iters=9, accumulate=3)
+
+    handler = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Preempted) as ended:
+        make("broken", SendSignal()).train()
+    assert ended.value.code == EXIT_PREEMPTED == 75
+    assert signal.getsignal(signal.SIGTERM) is handler
+    resumed = make("broken")
+    resumed.resume(tmp_path / "broken" / "iter_6.pth")
+    resumed.train()
+    make("straight").train()
+    states = [load_checkpoint(tmp_path / n / "iter_9.pth") for n in ("broken", "straight")]
+    for state in states:
+        state.pop("hooks")
+    assert_same(*states)
+
+
+def test_a_signal_breaks_off_a_validation_which_is_repeated(make_trainer, tmp_path):
+    def interrupted(model, enter):
+        os.kill(os.getpid(), signal.SIGTERM)
+        enter("validation")
+        raise AssertionError("went on")
+
+    with pytest.raises(Preempted):
+        make_trainer(evaluate=interrupted, max_epochs=1).train()
+    resumed = make_trainer(max_epochs=1)
+    resumed.resume(tmp_path / "epoch_1.pth")
+    assert "toy_mAP" in resumed.train()
 
 
 def test_a_finished_run_has_nothing_left_to_do(make_trainer, tmp_path):
@@ -138,7 +200,7 @@ def test_a_longer_run_may_continue_a_shorter_one(make_trainer, tmp_path):
 
 
 def test_another_best_metric_starts_its_own_comparison(make_trainer, tmp_path):
-    def evaluate(model):
+    def evaluate(model, enter):
         return {"bbox_mAP": 0.5, "segm_mAP": 0.3}
 
     make_trainer(evaluate=evaluate, max_epochs=1).train()

@@ -58,7 +58,7 @@ def records(trainer, mode):
 def scripted_metrics(values):
     """An evaluation that gives these values, one after the other."""
     iterator = iter(values)
-    return lambda model: {"bbox_mAP": next(iterator), "segm_mAP": 0.0}
+    return lambda model, enter: {"bbox_mAP": next(iterator), "segm_mAP": 0.0}
 
 
 def test_the_loss_falls_on_a_batch_seen_again_and_again(make_trainer, make_batch):
@@ -146,13 +146,13 @@ def test_accumulated_batches_give_the_step_of_their_mean(make_trainer, make_batc
             super().__init__()
             self.weight = nn.Parameter(torch.zeros(()))
 
-        def loss(self, batch):
+        def forward(self, batch):
             return {"loss": (self.weight * batch.keys.float()).mean()}
 
     sgd = {"type": "SGD", "lr": 1.0}
     model = Mean()
     trainer = make_trainer(model, sgd, evaluate=None, max_iters=5, accumulate=3)
-    factors = [trainer.lr_scheduler.lr_lambdas[0](step) for step in range(2)]
+    factors = [trainer.update.lr_scheduler.lr_lambdas[0](step) for step in range(2)]
     trainer.train()
     means = [make_batch(i).keys.float().mean() for i in range(5)]
     # three batches, then the two that remain
@@ -166,7 +166,7 @@ def test_the_gradient_is_clipped_and_its_norm_before_that_logged(make_trainer):
             super().__init__()
             self.weight = nn.Parameter(torch.zeros(2))
 
-        def loss(self, batch):
+        def forward(self, batch):
             return {"loss": (self.weight * torch.tensor([30.0, 40.0])).sum()}
 
     model = Steep()
@@ -180,7 +180,7 @@ def test_the_gradient_is_clipped_and_its_norm_before_that_logged(make_trainer):
 def test_averaged_weights_are_what_is_validated(make_trainer):
     seen = []
     trainer = make_trainer(
-        evaluate=lambda model: seen.append(model) or {"mAP": 0.5},
+        evaluate=lambda model, enter: seen.append(model) or {"mAP": 0.5},
         max_iters=2,
         ema={"decay": 0.9, "ramp_up": 0},
     )
@@ -216,8 +216,8 @@ def bad_model(toy_model, bad_iteration):
     class Bad(toy_model):
         calls = 0
 
-        def loss(self, batch):
-            losses = super().loss(batch)
+        def forward(self, batch):
+            losses = super().forward(batch)
             if self.calls == bad_iteration:
                 losses["loss_size"] = losses["loss_size"] * torch.nan
             self.calls += 1
@@ -227,22 +227,32 @@ def bad_model(toy_model, bad_iteration):
 
 
 @pytest.mark.parametrize("bad_iteration", range(6))
-def test_no_checkpoint_is_written_after_a_bad_step(make_trainer, toy_model, bad_iteration):
-    trainer = make_trainer(
-        bad_model(toy_model, bad_iteration), max_iters=6, checkpoint_interval=1, keep_last=9
-    )
+def test_a_bad_step_ends_the_run_before_it_changes_anything(
+    make_trainer, toy_model, bad_iteration, tmp_path
+):
+    model = bad_model(toy_model, bad_iteration)
+    trainer = make_trainer(model, max_iters=6, checkpoint_interval=1, keep_last=9)
     with pytest.raises(FloatingPointError) as error:
         trainer.train()
     message = str(error.value)
-    assert f"at iteration {bad_iteration} (counted from 0): loss_cls " in message
-    assert "loss_size nan" in message
+    title = f"loss_size, loss not finite at iteration {bad_iteration} (counted from 0)\n  loss_cls "
+    assert message.startswith(title)
     ids = 1000 + 2 * bad_iteration
-    assert f"image ids {ids}, {ids + 1}." in message
+    assert "loss_size nan, acc " in message
+    assert f"loss nan; image ids {ids}, {ids + 1}\n" in message
     assert checkpoints(trainer) == [f"iter_{i}.pth" for i in range(1, bad_iteration + 1)]
+    assert model.calls == bad_iteration + 1
+
+    folder = tmp_path / f"nonfinite_iter_{bad_iteration}"
+    assert f"replay_batch.py {tmp_path / 'config.py'} {folder / 'batch_rank_0.pth'}" in message
+    if bad_iteration:
+        before = load_checkpoint(tmp_path / f"iter_{bad_iteration}.pth")["model"]
+        dumped = load_checkpoint(folder / "weights.pth")["model"]
+        assert all(torch.equal(dumped[name], before[name]) for name in before)
 
 
 def test_weights_after_a_bad_step_are_not_validated(make_trainer, toy_model):
-    def evaluate(model):
+    def evaluate(model, enter):
         raise AssertionError("called")
 
     trainer = make_trainer(bad_model(toy_model, 3), evaluate=evaluate, max_epochs=2)
@@ -250,12 +260,65 @@ def test_weights_after_a_bad_step_are_not_validated(make_trainer, toy_model):
         trainer.train()
 
 
-def test_a_bad_step_between_checkpoints_is_noticed_one_step_later(make_trainer, toy_model):
-    model = bad_model(toy_model, 2)
-    trainer = make_trainer(model, max_iters=50)
-    with pytest.raises(FloatingPointError, match="at iteration 2 "):
+class Spoil(Hook):
+    """Makes the gradient of one iteration infinite, by a loss of its own."""
+
+    def __init__(self, *iterations):
+        self.iterations = iterations
+
+    def before_step(self, trainer, batch):
+        batch.images.fill_(1e30 if trainer.iteration in self.iterations else 0.5)
+
+
+def test_skipped_steps_change_nothing_but_the_counters(make_trainer, caplog):
+    """A run with a bad step in it equals one whose weights stand still at this step."""
+    kept = {}
+
+    class Keep(Hook):
+        def after_step(self, trainer, losses):
+            kept[trainer.iteration] = [v.clone() for v in trainer.model.state_dict().values()]
+
+    trainer = make_trainer(
+        hooks=[Spoil(2, 3), Keep()], max_iters=6, on_nonfinite="skip", max_skips=3, log_interval=1
+    )
+    trainer.train()
+    for before, after in zip(kept[1], kept[3], strict=True):
+        assert torch.equal(before, after)
+    assert not torch.equal(kept[3][0], kept[4][0])
+    assert trainer.guard.state_dict() == {"skipped": 2, "in_a_row": 0}
+    assert caplog.text.count("skipped a step: ") == 2
+    assert [r.get("skipped_steps", 0) for r in records(trainer, "train")] == [0, 0, 1, 2, 2, 2]
+
+
+def test_skipping_ends_at_too_many_in_a_row(make_trainer):
+    trainer = make_trainer(hooks=[Spoil(1, 3, 4, 5)], max_iters=9, on_nonfinite="skip", max_skips=3)
+    with pytest.raises(FloatingPointError, match=r"at iteration 5 (.|\n)* 3 times in a row"):
         trainer.train()
-    assert model.calls == 4
+
+
+def test_a_bad_batch_leaves_out_the_whole_update_that_it_is_part_of(make_trainer):
+    trainer = make_trainer(
+        hooks=[Spoil(2)], max_iters=4, accumulate=2, on_nonfinite="skip", checkpoint_interval=2
+    )
+    trainer.train()
+    first, second = (
+        load_checkpoint(trainer.work_dir / f"iter_{i}.pth")["model"]["fc_cls.weight"]
+        for i in (2, 4)
+    )
+    assert torch.equal(first, second)
+
+
+def test_running_out_of_gpu_memory_names_the_batch(make_trainer, toy_model):
+    class Big(toy_model):
+        def forward(self, batch):
+            raise torch.OutOfMemoryError("tried to allocate 80 GiB")
+
+    with pytest.raises(MemoryError) as error:
+        make_trainer(Big(), max_iters=1).train()
+    assert "images (2, 3, 6, 6); picture ids with height x width: 1000 6x6, 1001 6x6" in str(
+        error.value
+    )
+    assert "Lower train_data.batch_size" in str(error.value)
 
 
 def test_a_loader_that_ends_too_early_is_told(make_trainer, make_batch):

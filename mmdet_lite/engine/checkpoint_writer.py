@@ -1,0 +1,77 @@
+"""Saving without stopping: a copy in host memory, written by a thread while training goes on."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from mmdet_lite.engine.checkpoint import keep_last, link_checkpoint, snapshot, write_checkpoint
+
+logger = logging.getLogger(__name__)
+
+
+class CheckpointWriter:
+    """Writes checkpoints one after the other, as a context that waits for the last one.
+
+    A disk that is full or away for a while does not end a run of weeks: a checkpoint that cannot
+    be written is logged as an error, and only :meth:`finish` raises it.
+
+    Args:
+        keep: how many periodic checkpoints to keep in a folder.
+    """
+
+    def __init__(self, keep: int):
+        self.keep = keep
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._pending: Future | None = None
+        self._error: OSError | None = None
+
+    def __enter__(self) -> CheckpointWriter:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._thread.shutdown(wait=True)
+
+    def save(self, state: dict, path: Path, best_path: Path | None = None) -> None:
+        """Copy the state and have it written; waits only for the checkpoint before this one.
+
+        Args:
+            state: see :func:`mmdet_lite.engine.checkpoint.save_checkpoint`.
+            path: the file to write.
+            best_path: a second name for it.
+
+        Raises:
+            TypeError: there is something in ``state`` that no checkpoint holds.
+        """
+        self._wait()
+        copied = snapshot(state)
+        self._pending = self._thread.submit(self._write, copied, path, best_path)
+
+    def finish(self) -> None:
+        """Wait until all is written.
+
+        Raises:
+            OSError: the last checkpoint could not be written.
+        """
+        self._wait()
+        if self._error is not None:
+            raise self._error
+
+    def _wait(self) -> None:
+        if self._pending is not None:
+            self._pending.result()
+        self._pending = None
+
+    def _write(self, state: dict, path: Path, best_path: Path | None) -> None:
+        try:
+            write_checkpoint(state, path)
+            if best_path is not None:
+                link_checkpoint(path, best_path)
+            keep_last(path.parent, self.keep)
+        except OSError as error:
+            self._error = error
+            logger.error("%s; training goes on without it", error)
+            return
+        self._error = None
+        logger.info("saved %s%s", path.name, f" and {best_path.name}" if best_path else "")
