@@ -59,7 +59,7 @@ class DetectionLoader(DataLoader):
         """Yield batches. If a worker dies, new ones go on from the batch that is missing.
 
         Raises:
-            RuntimeError: a worker died, and its successor died over the same batch.
+            ChildProcessError: a worker died, and its successor died over the same batch.
         """
         done, died_at = 0, -1
         while True:
@@ -72,10 +72,12 @@ class DetectionLoader(DataLoader):
                 if not any(words in str(error) for words in _DEATH):
                     raise
                 if died_at == done:
-                    raise RuntimeError(f"{self._explain(error)} It happened twice here.") from error
+                    raise ChildProcessError(
+                        f"{self._explain(error)} It happened twice here."
+                    ) from error
                 died_at = done
                 self._iterator = None  # the one whose worker is dead
-                logger.warning("%s Trying again with new workers.", self._explain(error))
+                logger.error("%s Trying again with new workers.", self._explain(error))
 
     def _iterate_from(self, offset: int) -> Iterator[Batch]:
         self.batch_sampler.offset = offset

@@ -24,6 +24,10 @@ class Hook:
 
     A hook reads the trainer's attributes (``iteration``, ``epoch``, ``max_iterations``, ``model``,
     ``optimizer``, ``log``, ``work_dir``, ``metrics``) and may call ``trainer.stop(reason)``.
+
+    Each of several processes calls hooks of its own. Metrics are the same on all of them, losses
+    are not. Only the main one (``engine.distributed.is_main``) should write files, and all or none
+    must stop.
     """
 
     def before_train(self, trainer: Trainer) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from mmdet_lite.engine.distributed import is_main
+from mmdet_lite.engine.distributed import is_main, rank
 
 logger = logging.getLogger("mmdet_lite")
 
@@ -26,8 +26,8 @@ class RunLog:
     """Writes ``train.log``, ``log.jsonl`` and TensorBoard events into a folder.
 
     It also receives everything that goes to Python's logger 'mmdet_lite', until :meth:`close`.
-    Only the main process writes. A resumed run appends; where iterations repeat in ``log.jsonl``,
-    the later line counts.
+    Only the main process writes; the others show errors on the console. A resumed run appends;
+    where iterations repeat in ``log.jsonl``, the later line counts.
 
     Args:
         work_dir: the run's folder; :meth:`open` makes it if need be.
@@ -40,6 +40,9 @@ class RunLog:
         self._tensorboard = None
         self._early = _Memory()
         if not is_main():
+            errors = logging.StreamHandler(sys.stderr)
+            errors.setLevel(logging.ERROR)  # the main process has the same warnings to tell
+            self._add_handler(errors, f"%H:%M:%S  rank {rank()}")
             return
         self._add_handler(logging.StreamHandler(sys.stdout), "%H:%M:%S")
         self._add_handler(self._early, "%H:%M:%S")

@@ -18,7 +18,7 @@ import torch.distributed as dist
 from mmdet_lite.engine.launch import Launch
 
 _PLACE = "mmdet_lite/place"
-_TRY = timedelta(seconds=5)
+_TRY = timedelta(seconds=30)  # more than a slow name server takes
 _PAUSE = 0.5
 
 

@@ -108,6 +108,7 @@ def test_a_worker_that_dies_twice_over_the_same_batch_ends_the_loading(tmp_path)
     dataset.pipeline.append(KillWorker(2, tmp_path, times=2))
     loader = build_eval_loader(dataset, 1, num_workers=1)
     with pytest.raises(
-        RuntimeError, match=r"Lower num_workers \(now 1\)(?s:.*)shm-size=8g(?s:.*) happened twice"
+        ChildProcessError,
+        match=r"Lower num_workers \(now 1\)(?s:.*)shm-size=8g(?s:.*) happened twice",
     ):
         list(loader)
