@@ -118,8 +118,11 @@ def benchmark(
 
 
 def _check_batch_size(batch_size: int | None, contenders: Sequence[Contender]) -> None:
-    if batch_size is None:
-        raise ValueError("config: train_data has no 'batch_size'; set it or give --batch-size")
+    if type(batch_size) is not int or batch_size < 1:
+        raise ValueError(
+            f"config: train_data.batch_size is {batch_size!r}, expected a whole number from 1 on; "
+            "set it or give --batch-size"
+        )
     uneven = sorted({c.processes for c in contenders if batch_size % c.processes})
     if uneven:
         raise ValueError(

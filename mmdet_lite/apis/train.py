@@ -50,7 +50,7 @@ from mmdet_lite.engine.settings import TrainSettings
 from mmdet_lite.engine.trainer import Trainer
 from mmdet_lite.engine.weights import load_weights
 from mmdet_lite.registry import HOOKS, SCHEDULES, build
-from mmdet_lite.visualization.curves import plot_curves
+from mmdet_lite.visualization.curves import plot_curves, read_log
 
 logger = logging.getLogger("mmdet_lite")
 
@@ -116,6 +116,8 @@ def _continues_launch(work_dir: Path) -> bool:
     mark = work_dir / _LAUNCH_FILE
     # each node's torchrun counts restarts by itself, and the main process may move to another node
     is_restart = max_over_processes([restarted_launch()])[0] > 0
+    if is_main() and not is_restart:
+        mark.unlink(missing_ok=True)  # of an earlier launch, which may have had the same name
     names = gather_to_main(launch_name())
     return from_main(
         is_main() and is_restart and mark.is_file() and mark.read_text().strip() in names
@@ -312,6 +314,14 @@ class PlotCurves(Hook):
 
     def after_train(self, trainer: Trainer) -> None:
         """Draw the whole run, also where there was no validation."""
-        if not is_main():
-            return
-        plot_curves(trainer.work_dir / "log.jsonl", trainer.work_dir / "curves.png")
+        log = trainer.work_dir / "log.jsonl"
+        # a run that was resumed into another folder may be validated before it trains
+        if is_main() and log.is_file() and any(r["mode"] == "train" for r in read_log(log)):
+            _plot(log, trainer.work_dir / "curves.png")
+
+
+def _plot(log: Path, out: Path) -> None:
+    try:
+        plot_curves(log, out)
+    except OSError as error:  # a disk that is full for a while does not end a run
+        logger.error("cannot draw %s: %s", out, error)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
 import cv2
 import torch
+from torch._C import _error_if_any_worker_fails
 from torch.utils.data import DataLoader, Sampler
 
 from mmdet_lite.data.collate import Collate
@@ -22,7 +22,11 @@ from mmdet_lite.structures.samples import Batch
 
 logger = logging.getLogger(__name__)
 
-_DEATH = ("exited unexpectedly", "killed by signal")  # torch's words for a worker that is gone
+_SIGCHLD = getattr(signal, "SIGCHLD", None)  # not on Windows
+# What is seen of a worker that is gone: torch's words for it, and errors when the tensors that it
+# had sent already are asked of it.
+_DEATH = ("exited unexpectedly", "killed by signal", "items of ancdata")
+_LOST = (ConnectionError, EOFError, FileNotFoundError)
 
 
 class DetectionLoader(DataLoader):
@@ -68,8 +72,8 @@ class DetectionLoader(DataLoader):
                     done += 1
                     yield batch
                 return
-            except RuntimeError as error:
-                if not any(words in str(error) for words in _DEATH):
+            except (RuntimeError, *_LOST) as error:
+                if not self._is_death(error):
                     raise
                 if died_at == done:
                     raise ChildProcessError(
@@ -81,10 +85,24 @@ class DetectionLoader(DataLoader):
 
     def _iterate_from(self, offset: int) -> Iterator[Batch]:
         self.batch_sampler.offset = offset
-        with _own_child_handler():
-            return super().__iter__()
+        with _child_handler():  # undoes that torch sets its own
+            batches = super().__iter__()
+        while True:
+            with _child_handler(lambda *signal_and_frame: _error_if_any_worker_fails()):
+                if self.num_workers > 0:
+                    _error_if_any_worker_fails()
+                batch = next(batches, None)
+            if batch is None:
+                return
+            yield batch
 
-    def _explain(self, error: RuntimeError) -> str:
+    def _is_death(self, error: Exception) -> bool:
+        """Whether it is about a worker, and not what loading a sample has raised."""
+        if self.num_workers == 0 or "in DataLoader worker process" in str(error):
+            return False
+        return isinstance(error, _LOST) or any(words in str(error) for words in _DEATH)
+
+    def _explain(self, error: Exception) -> str:
         return (
             f"A data loading worker died, which as a rule means that memory ran out: {error}\n"
             f"Lower num_workers (now {self.num_workers}) or the batch size; in a container give "
@@ -144,17 +162,23 @@ def build_eval_loader(
 
 
 @contextmanager
-def _own_child_handler() -> Iterator[None]:
-    """Undo torch's SIGCHLD handler, by which a worker's death would interrupt a training step.
+def _child_handler(handler: Callable | None = None) -> Iterator[None]:
+    """Handle the death of a worker so, and as before afterwards.
 
-    Without it the death is noticed, within seconds, when the worker's batch is asked for.
+    torch's own handler would raise its error wherever the main process is, in the midst of a
+    training step. Here that happens only while a batch is waited for, where it is of use: a worker
+    that dies over a batch may leave a part of it behind, whose rest would be waited for for ever.
     """
-    if threading.current_thread() is not threading.main_thread() or os.name == "nt":
+    if _SIGCHLD is None or threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous = signal.getsignal(signal.SIGCHLD)
-    yield
-    signal.signal(signal.SIGCHLD, previous)
+    previous = signal.getsignal(_SIGCHLD)
+    if handler is not None:
+        signal.signal(_SIGCHLD, handler)
+    try:
+        yield
+    finally:
+        signal.signal(_SIGCHLD, previous)
 
 
 def _init_worker(worker_id: int) -> None:

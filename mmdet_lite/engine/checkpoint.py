@@ -28,6 +28,7 @@ _TEMPORARY_NAME = re.compile(r"\..+\.pth(\.sha256)?\.tmp")
 _PERIODIC_NAME = re.compile(r"(epoch|iter)_(\d+)\.pth")
 _PLAIN_TYPES = (type(None), bool, int, float, str)
 _ZIP_MAGIC = b"PK\x03\x04"
+_FOLDER_MARK = 0x10  # among a zip entry's attributes, as DOS has them
 _CHUNK = 1 << 20
 
 
@@ -284,7 +285,8 @@ def _sync_folder(folder: Path) -> None:
 def _check_intact(path: Path) -> None:
     """Compare with the checksum file; without one, with the checksums inside the zip archive."""
     if _sidecar(path).is_file():
-        expected, actual = _sidecar(path).read_text().split()[:1], _sha256(path)
+        checksum = _sidecar(path).read_text(errors="replace")  # it may be damaged too
+        expected, actual = checksum.split()[:1], _sha256(path)
         if [actual] != expected:
             raise CheckpointError(
                 f"{path} is damaged: its SHA-256 is {actual}, {_sidecar(path).name} says "
@@ -295,16 +297,22 @@ def _check_intact(path: Path) -> None:
     with path.open("rb") as file:
         if file.read(4) != _ZIP_MAGIC:
             return  # not a zip: an older format, or no checkpoint, which loading will tell
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-    except (zipfile.BadZipFile, OSError) as error:
-        damaged = str(error)
-    if damaged:
+    if damage := _damage(path):
         raise CheckpointError(
-            f"{path} is truncated or damaged ({damaged}; {path.stat().st_size} bytes on disk). "
+            f"{path} is truncated or damaged ({damage}; {path.stat().st_size} bytes on disk). "
             "Use an older checkpoint, or copy the file again"
         )
+
+
+def _damage(path: Path) -> str | None:
+    """What is wrong with a zip archive by what it says of itself, or None."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            # Of an entry marked as a folder torch reads nothing: the tensor is what memory held.
+            folders = [e.filename for e in archive.infolist() if e.external_attr & _FOLDER_MARK]
+            return archive.testzip() or next(iter(folders), None)
+    except Exception as error:  # a damaged directory makes zipfile raise almost anything
+        return str(error)
 
 
 def _sha256(path: Path) -> str:

@@ -94,13 +94,20 @@ class RunLog:
 
     def close(self) -> None:
         """Close the files and let go of the logger."""
-        for handler in self._handlers:
-            logger.removeHandler(handler)
-            handler.close()
         for writer in (self._json_file, self._tensorboard):
             if writer is not None:
-                writer.close()
+                self._close_file(writer)
+        for handler in reversed(self._handlers):  # the console's last: it tells what goes wrong
+            logger.removeHandler(handler)
+            self._close_file(handler)
         self._handlers, self._json_file, self._tensorboard = [], None, None
+
+    def _close_file(self, file: Any) -> None:
+        """A full disk must not hide the error that ended the run, which it may have caused too."""
+        try:
+            file.close()
+        except OSError as error:
+            logger.error("the log in %s is incomplete: %s", self.work_dir, error)
 
     def _write_line(self, line: str) -> None:
         """A full disk does not end the run; what is not written is in the console's output."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -158,9 +159,10 @@ class NonFiniteGuard:
     def _advice(self, folder: Path) -> str:
         repeated = f" {self.in_a_row} times in a row" if self.in_a_row > 1 else ""
         batch = min(folder.glob("batch_rank_*.pth"), default=folder / "batch_rank_0.pth")
+        files = shlex.join([str(self.work_dir / "config.py"), str(batch)])
         return (
             f"The step was left out{repeated}; the weights are those before it. To look into it:\n"
-            f"  python tools/replay_batch.py {self.work_dir / 'config.py'} {batch}\n"
+            f"  python tools/replay_batch.py {files}\n"
             "Check the annotations of these images. A lower learning rate, a longer warm-up or "
             "train.clip_grad_norm may help; train.on_nonfinite='skip' trains on without such steps"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import re
 from collections import defaultdict
@@ -116,7 +117,9 @@ def shard(optimizer: Optimizer) -> Optimizer:
     from torch.distributed.optim import ZeroRedundancyOptimizer
 
     groups = [dict(group) for group in optimizer.param_groups]
-    return ZeroRedundancyOptimizer(groups, type(optimizer), **optimizer.defaults)
+    accepted = inspect.signature(type(optimizer)).parameters  # AdamW's defaults hold one more
+    defaults = {name: value for name, value in optimizer.defaults.items() if name in accepted}
+    return ZeroRedundancyOptimizer(groups, type(optimizer), **defaults)
 
 
 def full_state(optimizer: Optimizer) -> dict | None:
@@ -129,6 +132,11 @@ def full_state(optimizer: Optimizer) -> dict | None:
         if not is_main():
             return None
     return optimizer.state_dict()
+
+
+def algorithm(optimizer: Optimizer) -> str:
+    """The name of an optimizer's class; of a sharded one, of what is sharded."""
+    return type(getattr(optimizer, "optim", optimizer)).__name__
 
 
 def scale_lr(lr: float, base_batch_size: int, actual_batch_size: int) -> float:

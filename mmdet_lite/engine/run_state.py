@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from mmdet_lite.engine.checkpoint import load_checkpoint
 from mmdet_lite.engine.distributed import world_size
 from mmdet_lite.engine.hooks import hook_states, load_hook_states
-from mmdet_lite.engine.optimizer import full_state
+from mmdet_lite.engine.optimizer import algorithm, full_state
 from mmdet_lite.engine.weights import load_exactly
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _load_optimizer(optimizer: Optimizer, state: dict) -> None:
 
 def _identity(trainer: Trainer) -> dict:
     return {
-        "optimizer": type(trainer.optimizer).__name__,
+        "optimizer": algorithm(trainer.optimizer),
         "parameter groups": [g.get("param_names") for g in trainer.optimizer.param_groups],
         "accumulate": trainer.settings.accumulate,
         "precision": trainer.settings.precision,

@@ -77,12 +77,13 @@ def diagnose_unreachable(address: tuple[str, int], reason: str) -> str:
     """Say what it means that nobody's status can be read.
 
     Args:
-        address: host and port of the rendezvous store.
+        address: host and port of the rendezvous store, which the main process serves.
         reason: why it cannot be read.
     """
     return (
-        f"  The rendezvous store at {address[0]}:{address[1]} does not answer ({reason}): the "
-        "network to that node is cut, or the node or the process that serves the store is gone. "
+        f"  Rank 0, which serves the rendezvous store at {address[0]}:{address[1]}, does not "
+        f"answer ({reason}): its process hangs, was stopped or has ended, or its node or the "
+        "network to it is gone. Look at that node and at its log. "
         f"What the other ranks do is not known here; look at their logs. {_WAY_OUT}"
     )
 

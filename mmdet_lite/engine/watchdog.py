@@ -198,7 +198,7 @@ def _within(seconds: float, function: Callable[[], object]) -> None:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+    return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 def _stack(thread_id: int) -> str:

@@ -121,6 +121,36 @@ def test_a_truncated_file_is_damaged(tmp_path, with_checksum):
         load_checkpoint(path)
 
 
+def test_a_tensor_that_torch_would_not_read_is_damage(tmp_path):
+    """Of an entry that one flipped bit marks as a folder, torch gives what memory held."""
+    path = save(tmp_path, "epoch_1.pth")
+    (tmp_path / "epoch_1.pth.sha256").unlink()
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + 38] ^= 0x10
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"epoch_1.pth is truncated or damaged \(.*data.pkl"):
+        load_checkpoint(path)
+
+
+def test_an_unknown_compression_is_damage(tmp_path):
+    path = save(tmp_path, "epoch_1.pth")
+    (tmp_path / "epoch_1.pth.sha256").unlink()
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + 11] ^= 0x80
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"damaged \(That compression method is not supp"):
+        load_checkpoint(path)
+
+
+def test_a_damaged_checksum_file_vouches_for_nothing(tmp_path):
+    path = save(tmp_path, "epoch_1.pth")
+    (tmp_path / "epoch_1.pth.sha256").write_bytes(b"\xff\xfe  epoch_1.pth")
+    with pytest.raises(
+        CheckpointError, match=r"is damaged: its SHA-256 is \w+, epoch_1.pth.sha256"
+    ):
+        load_checkpoint(path)
+
+
 @pytest.mark.parametrize("with_checksum", [True, False])
 def test_one_flipped_bit_is_found(tmp_path, with_checksum):
     path = save(tmp_path, "epoch_1.pth", iteration=3)

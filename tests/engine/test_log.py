@@ -91,3 +91,14 @@ def test_missing_tensorboard_is_said_once(tmp_path, monkeypatch, capsys):
 
 def test_memory_is_that_of_this_process():
     assert 50 < peak_memory_mb(torch.device("cpu")) < 100_000
+
+
+def test_a_disk_that_is_full_at_the_end_raises_no_second_error(tmp_path, monkeypatch, capsys):
+    def close(handler):
+        raise OSError(28, "No space left on device")
+
+    log = RunLog(tmp_path).open()
+    with monkeypatch.context() as patch:
+        patch.setattr(logging.FileHandler, "close", close)
+        log.close()
+    assert f"ERROR: the log in {tmp_path} is incomplete: [Errno 28] No" in capsys.readouterr().out

@@ -82,5 +82,8 @@ def test_there_is_advice_for_every_phase(phase):
 
 def test_an_unreachable_store_is_named_with_what_it_means():
     message = diagnose_unreachable(("node7", 29500), "Connection refused")
-    assert "store at node7:29500 does not answer (Connection refused): the network to" in message
+    assert (
+        "Rank 0, which serves the rendezvous store at node7:29500, does not answer (Connection "
+        "refused): its process hangs, was stopped or has ended, or its node or the network to it"
+    ) in message
     assert "--resume" in message

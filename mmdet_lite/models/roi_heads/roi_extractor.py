@@ -60,6 +60,9 @@ class RoIExtractor(nn.Module):
         Returns:
             (B * R, C, output_size, output_size) float32.
         """
+        # A box that is not finite has no place on the maps, and roi_align would read outside of
+        # them. Pooled as an empty one it lets the step come to its losses, which tell.
+        rois = torch.where(rois.isfinite().all(dim=-1, keepdim=True), rois, 0)
         level = self.map_levels(rois).reshape(-1)
         image = torch.arange(len(rois), device=rois.device).repeat_interleave(rois.shape[1])
         boxes = torch.cat([image[:, None].to(rois), self._scaled(rois).reshape(-1, 4)], dim=1)
