@@ -16,7 +16,7 @@ test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
 faults: $(READY)
-	$(BIN)/python -m pytest -m faults $(ARGS)
+	$(BIN)/python -m pytest tests/faults $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

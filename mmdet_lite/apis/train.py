@@ -116,8 +116,8 @@ def _continues_launch(work_dir: Path) -> bool:
     mark = work_dir / _LAUNCH_FILE
     # each node's torchrun counts restarts by itself, and the main process may move to another node
     is_restart = max_over_processes([restarted_launch()])[0] > 0
-    if is_main() and not is_restart:
-        mark.unlink(missing_ok=True)  # of an earlier launch, which may have had the same name
+    if is_main() and not is_restart and mark.is_file():
+        mark.unlink()  # of an earlier launch, which may have had the same name
     names = gather_to_main(launch_name())
     return from_main(
         is_main() and is_restart and mark.is_file() and mark.read_text().strip() in names

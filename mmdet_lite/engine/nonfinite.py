@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmdet_lite.engine.batch_dump import save_batch
 from mmdet_lite.engine.checkpoint import save_checkpoint
-from mmdet_lite.engine.distributed import from_main, gather_to_main, is_main, rank, world_size
+from mmdet_lite.engine.distributed import gather_to_main, is_main, rank, wait_for_all, world_size
 from mmdet_lite.structures.samples import Batch
 
 logger = logging.getLogger(__name__)
@@ -152,8 +152,7 @@ class NonFiniteGuard:
         if is_main():
             weights = {"model": self.model.state_dict(), "meta": self.meta}
             save_checkpoint(weights, folder / "weights.pth")
-        from_main(None)  # nobody leaves, and ends the others, before all is written
-        gather_to_main(None)
+        wait_for_all()  # nobody leaves, and with that ends the others, before all is written
         return folder
 
     def _advice(self, folder: Path) -> str:

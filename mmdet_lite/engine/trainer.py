@@ -116,6 +116,7 @@ class Trainer:
         self._signals = StopSignals()
         self._watchdog = Watchdog(timeout)
         self._writer = CheckpointWriter(settings.keep_last)
+        self._saved = 0  # the iteration of the last checkpoint
         self._stopped = False  # by a hook
         self._preempted = False  # by a signal, to any of the processes
         self._leave_out = False  # the update that is being accumulated
@@ -151,6 +152,7 @@ class Trainer:
             ValueError: it does not hold a run, or one that differs from this one.
         """
         load_run_state(self, path)
+        self._saved = self.iteration
         logger.info("resumed from %s at %s", path, self._position())
 
     def train(self) -> dict[str, float]:
@@ -283,7 +285,7 @@ class Trainer:
         """Change the weights, or leave the step out."""
         self._enter("update")
         if is_bad:
-            self.guard.reject(step)
+            self._reject(step)
             self._leave_out = True
         else:
             self.progress.add(averages)
@@ -293,6 +295,15 @@ class Trainer:
             self.update.apply()
             self.guard.accept()
         self._leave_out &= not is_update
+
+    def _reject(self, step: StepValues) -> None:
+        """Skip a bad step, or save what was reached before it and end the run."""
+        try:
+            self.guard.reject(step)
+        except FloatingPointError:
+            if self.iteration != self._saved and self.update.is_due(self.iteration):
+                self._save(self.work_dir / self._checkpoint_name())
+            raise
 
     def _keep_records(self) -> None:
         """What may be due between two steps: log line, epoch's end, validation, checkpoint."""
@@ -388,6 +399,7 @@ class Trainer:
 
     def _save(self, path: Path, is_best: bool = False) -> None:
         self._enter("saving")
+        self._saved = self.iteration
         state = run_state(self)
         if is_main():
             self._writer.save(state, path, self._best_path() if is_best else None)

@@ -16,10 +16,11 @@ def recording_tests() -> set[str]:
     """'file.py::function' of all tests that record a row."""
     found = set()
     for path in (ROOT / "tests/faults").glob("test_*.py"):
-        for node in ast.parse(path.read_text()).body:
-            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
-                if "record_row" in {argument.arg for argument in node.args.args}:
-                    found.add(f"{path.name}::{node.name}")
+        functions = (n for n in ast.parse(path.read_text()).body if isinstance(n, ast.FunctionDef))
+        for function in functions:
+            records = "record_row" in {argument.arg for argument in function.args.args}
+            if function.name.startswith("test_") and records:
+                found.add(f"{path.name}::{function.name}")
     return found
 
 

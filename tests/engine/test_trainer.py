@@ -251,6 +251,20 @@ def test_a_bad_step_ends_the_run_before_it_changes_anything(
         assert all(torch.equal(dumped[name], before[name]) for name in before)
 
 
+def test_what_was_reached_before_a_bad_step_is_saved(make_trainer, toy_model):
+    trainer = make_trainer(bad_model(toy_model, 5), evaluate=None, max_iters=9)
+    with pytest.raises(FloatingPointError):
+        trainer.train()
+    assert checkpoints(trainer) == ["iter_5.pth"]
+    resumed = make_trainer(evaluate=None, max_iters=9)
+    resumed.resume(trainer.work_dir / "iter_5.pth")
+    resumed.train()
+    straight = make_trainer(evaluate=None, max_iters=9, work_dir=trainer.work_dir / "straight")
+    straight.train()
+    for ours, theirs in zip(resumed.model.parameters(), straight.model.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
 def test_weights_after_a_bad_step_are_not_validated(make_trainer, toy_model):
     def evaluate(model, enter):
         raise AssertionError("called")

@@ -126,3 +126,13 @@ def test_pooling_is_float32_under_autocast_and_for_half_maps(both_ways):
         pooled = extractor(feats, rois)
     assert pooled.dtype == torch.float32
     assert torch.equal(pooled, expected)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_boxes_that_are_not_finite_pool_to_zeros_in_their_places(both_ways, bad):
+    feats, rois = _feats(), _rois()
+    expected = RoIExtractor(7, STRIDES)(feats, rois)
+    rois[0, 0, 2], rois[1, -1, 1] = bad, bad
+    pooled = RoIExtractor(7, STRIDES)(feats, rois)
+    assert not pooled[[0, -1]].any()
+    assert torch.equal(pooled[1:-1], expected[1:-1])
