@@ -195,7 +195,7 @@ def _train(args: argparse.Namespace) -> None:
     if args.amp:
         import torch
 
-        has_bf16 = not torch.cuda.is_available() or torch.cuda.is_bf16_supported()
+        has_bf16 = not torch.cuda.is_available() or torch.cuda.is_bf16_supported(False)
         cfg.merge_from_dict({"train.precision": "bf16" if has_bf16 else "fp16"})
 
     from mmdet_lite.apis.train import train

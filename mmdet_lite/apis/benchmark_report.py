@@ -17,6 +17,7 @@ _COLUMNS = (
     "images/s",
     "ratio",
     "communication",
+    "imbalance",
     "data",
     "gradients",
     "sent",
@@ -55,6 +56,18 @@ def communication_share(measured: dict[str, Any]) -> float:
     return median(map(_extra_seconds, batches)) / step_seconds(measured)
 
 
+def imbalance_share(measured: dict[str, Any]) -> float:
+    """The share of a round's step that the processes wait, on average, for the slowest one.
+
+    Taken where nothing is communicated.
+    """
+    if len(measured["steps"]) == 1:
+        return 0.0
+    batches = zip(*measured["pairs"], strict=True)
+    alone = ([without for _, without in pairs] for pairs in batches)
+    return median(max(seconds) - mean(seconds) for seconds in alone) / step_seconds(measured)
+
+
 def describe_rounds(measured: Sequence[Sequence[dict]], batch_size: int) -> list[dict[str, Any]]:
     """The figures of each contender over its rounds.
 
@@ -65,8 +78,9 @@ def describe_rounds(measured: Sequence[Sequence[dict]], batch_size: int) -> list
     Returns:
         For each contender ``seconds`` (a step, median of the rounds), ``seconds_range``,
         ``images_per_second``, ``ratio`` (its speed over that of the first contender in the same
-        round, median), ``communication`` and ``data`` (shares of a step, medians), ``threads``,
-        ``gradient_bytes`` (a step) and ``sent_bytes`` (by each process in a ring all-reduce).
+        round, median), ``communication``, ``imbalance`` and ``data`` (shares of a step, medians),
+        ``threads``, ``gradient_bytes`` (a step) and ``sent_bytes`` (by each process in a ring
+        all-reduce).
     """
     first = [step_seconds(m) for m in measured[0]]
     return [_describe(rounds, first, batch_size) for rounds in measured]
@@ -97,6 +111,7 @@ def _describe(rounds: Sequence[dict], first: Sequence[float], batch_size: int) -
         "images_per_second": batch_size / median(seconds),
         "ratio": median(a / b for a, b in zip(first, seconds, strict=True)),
         "communication": median(map(communication_share, rounds)),
+        "imbalance": median(map(imbalance_share, rounds)),
         "data": median(map(data_share, rounds)),
         "threads": rounds[0]["threads"],
         "gradient_bytes": gradient_bytes,
@@ -119,6 +134,7 @@ def _row(contender: dict[str, Any], batch_size: int) -> tuple[str, ...]:
         f"{contender['images_per_second']:.2f}",
         f"{contender['ratio']:.3f}",
         f"{contender['communication']:.1%}",
+        f"{contender['imbalance']:.1%}",
         f"{contender['data']:.1%}",
         f"{contender['gradient_bytes'] / 1e6:.1f} MB",
         f"{contender['sent_bytes'] / 1e6:.1f} MB",

@@ -92,14 +92,14 @@ def train(cfg: Config, work_dir: str | Path, resume: str | Path | bool = False) 
     require(cfg, ("model", "train_data", "train", "optimizer", "schedule"))
     work_dir = Path(work_dir)
     with RunLog(work_dir) as log:
-        resume = resume or _continues_launch(work_dir)
+        resume = _continues_launch(work_dir) or resume
         start = from_main(_find_start(resume, work_dir) if is_main() else None)
         trainer = _build_trainer(cfg, log, is_new=start is None)
         if start is not None:
             trainer.resume(start)
         wait_for_all()  # nothing can be wrong with the config any more, on any process
         if is_main():
-            _open_files(cfg, log, keep_earlier=bool(resume))
+            _open_files(log, trainer.meta["config"], keep_earlier=bool(resume))
         if trainer.is_finished:
             logger.warning(
                 "nothing to train: the run is at iteration %d already", trainer.iteration
@@ -120,17 +120,20 @@ def _continues_launch(work_dir: Path) -> bool:
         mark.unlink()  # of an earlier launch, which may have had the same name
     names = gather_to_main(launch_name())
     return from_main(
-        is_main() and is_restart and mark.is_file() and mark.read_text().strip() in names
+        is_main()
+        and is_restart
+        and mark.is_file()
+        and mark.read_text(encoding="utf-8").strip() in names
     )
 
 
-def _open_files(cfg: Config, log: RunLog, keep_earlier: bool) -> None:
+def _open_files(log: RunLog, config: str, keep_earlier: bool) -> None:
     try:
         moved = None if keep_earlier else set_aside_earlier_run(log.work_dir)
         log.open()
         remove_unfinished(log.work_dir)
-        (log.work_dir / _LAUNCH_FILE).write_text(launch_name() + "\n")
-        cfg.dump(log.work_dir / "config.py")
+        (log.work_dir / _LAUNCH_FILE).write_text(launch_name() + "\n", encoding="utf-8")
+        (log.work_dir / "config.py").write_text(config, encoding="utf-8")
     except OSError as error:
         raise type(error)(
             f"cannot write to the work dir {str(log.work_dir)!r} ({error.strerror}); choose "
@@ -188,7 +191,7 @@ def _build_trainer(cfg: Config, log: RunLog, is_new: bool) -> Trainer:
         _initialise(model, cfg, dataset)
     model.to(device)
     if settings.sync_bn and world_size() > 1:
-        model = _sync_batch_norm(model, device)
+        model = synchronise_batch_norm(model, device)
     optimizer = _build_optimizer(cfg, model, settings)
     return Trainer(
         model,
@@ -204,7 +207,16 @@ def _build_trainer(cfg: Config, log: RunLog, is_new: bool) -> Trainer:
     )
 
 
-def _sync_batch_norm(model: nn.Module, device: torch.device) -> nn.Module:
+def synchronise_batch_norm(model: nn.Module, device: torch.device) -> nn.Module:
+    """Let batch normalisation use the statistics of all processes.
+
+    Args:
+        model: its layers are exchanged; parameters stay the same objects.
+        device: where it trains.
+
+    Raises:
+        ValueError: the device is no GPU.
+    """
     if device.type != "cuda":
         raise ValueError(
             "train.sync_bn=True: torch's SyncBatchNorm trains on GPUs only; leave it out, or use "

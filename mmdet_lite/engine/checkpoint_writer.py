@@ -19,10 +19,14 @@ class CheckpointWriter:
 
     Args:
         keep: how many periodic checkpoints to keep in a folder.
+
+    Attributes:
+        best_is_lost: whether the last one that was to be the best could not be written.
     """
 
     def __init__(self, keep: int):
         self.keep = keep
+        self.best_is_lost = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._pending: Future | None = None
         self._error: OSError | None = None
@@ -44,7 +48,7 @@ class CheckpointWriter:
         Raises:
             TypeError: there is something in ``state`` that no checkpoint holds.
         """
-        self._wait()
+        self.wait()
         copied = snapshot(state)
         self._pending = self._thread.submit(self._write, copied, path, best_path)
 
@@ -54,24 +58,31 @@ class CheckpointWriter:
         Raises:
             OSError: the last checkpoint could not be written.
         """
-        self._wait()
+        self.wait()
         if self._error is not None:
             raise self._error
 
-    def _wait(self) -> None:
+    def wait(self) -> None:
+        """Wait until all is written, or has failed to be."""
         if self._pending is not None:
             self._pending.result()
         self._pending = None
 
     def _write(self, state: dict, path: Path, best_path: Path | None) -> None:
         try:
-            write_checkpoint(state, path)
+            write_checkpoint(state, best_path or path)
             if best_path is not None:
-                link_checkpoint(path, best_path)
-            keep_last(path.parent, self.keep)
+                # after the best one: a resumed run that finds this one must find that one too
+                link_checkpoint(best_path, path)
         except OSError as error:
             self._error = error
+            self.best_is_lost |= best_path is not None
             logger.error("%s; training goes on without it", error)
             return
         self._error = None
+        self.best_is_lost &= best_path is None
         logger.info("saved %s%s", path.name, f" and {best_path.name}" if best_path else "")
+        try:
+            keep_last(path.parent, self.keep)
+        except OSError as error:
+            logger.warning("cannot remove older checkpoints: %s", error)

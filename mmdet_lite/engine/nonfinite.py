@@ -105,8 +105,6 @@ class NonFiniteGuard:
                 iteration, and how to replay it.
         """
         self.restore()
-        self.skipped += 1
-        self.in_a_row += 1
         bad = step.not_finite()
         report = f"rank {rank()}: " * (world_size() > 1) + step.describe() if bad else None
         reports = [line for line in gather_to_main(report) or () if line]
@@ -115,12 +113,13 @@ class NonFiniteGuard:
             f"{step.iteration} (counted from 0)"
         )
         text = "\n".join([title, *(f"  {line}" for line in reports)])
-        if self.in_a_row < self.max_in_a_row:
-            if is_main():
-                logger.warning("skipped a step: %s", text)
-            return
-        folder = self._dump(step, bool(bad))
-        raise FloatingPointError(f"{text}\n{self._advice(folder)}")
+        if self.in_a_row + 1 >= self.max_in_a_row:
+            # not counted, as a resumed run repeats it
+            raise FloatingPointError(f"{text}\n{self._leave_for_replay(step, bool(bad))}")
+        self.skipped += 1
+        self.in_a_row += 1
+        if is_main():
+            logger.warning("skipped a step: %s", text)
 
     def state_dict(self) -> dict:
         """The counters."""
@@ -135,9 +134,19 @@ class NonFiniteGuard:
         buffers = [buffer for layer in layers for buffer in layer.buffers()]
         return [buffer for buffer in buffers if buffer is not None]
 
-    def _dump(self, step: StepValues, is_bad: bool) -> Path:
-        """Leave the batch of every process whose part was bad, and the weights, for a replay."""
+    def _leave_for_replay(self, step: StepValues, is_bad: bool) -> str:
+        """Write the batches and the weights, and say how to replay the step."""
         folder = self.work_dir / f"nonfinite_iter_{step.iteration}"
+        try:
+            self._dump(step, is_bad, folder)
+        except OSError as error:
+            return f"The batch could not be written: {error}"
+        finally:
+            wait_for_all()  # nobody leaves, and with that ends the others, before all is written
+        return self._advice(folder)
+
+    def _dump(self, step: StepValues, is_bad: bool, folder: Path) -> None:
+        """Leave the batch of every process whose part was bad, and the weights."""
         folder.mkdir(parents=True, exist_ok=True)
         if is_bad:
             info = {
@@ -152,11 +161,9 @@ class NonFiniteGuard:
         if is_main():
             weights = {"model": self.model.state_dict(), "meta": self.meta}
             save_checkpoint(weights, folder / "weights.pth")
-        wait_for_all()  # nobody leaves, and with that ends the others, before all is written
-        return folder
 
     def _advice(self, folder: Path) -> str:
-        repeated = f" {self.in_a_row} times in a row" if self.in_a_row > 1 else ""
+        repeated = f" {self.in_a_row + 1} times in a row" if self.in_a_row else ""
         batch = min(folder.glob("batch_rank_*.pth"), default=folder / "batch_rank_0.pth")
         files = shlex.join([str(self.work_dir / "config.py"), str(batch)])
         return (

@@ -129,6 +129,8 @@ def full_state(optimizer: Optimizer) -> dict | None:
     """
     if hasattr(optimizer, "consolidate_state_dict"):
         optimizer.consolidate_state_dict(to=0)
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()  # the copies to the host are under way
         if not is_main():
             return None
     return optimizer.state_dict()

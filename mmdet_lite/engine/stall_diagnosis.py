@@ -18,6 +18,7 @@ _ADVICE = {
     "forward": "stalled in the forward pass: look at its device (nvidia-smi, dmesg) and its log",
     "backward": "stalled in the backward pass: look at its device (nvidia-smi, dmesg), its log and "
     "the network to it",
+    "exchanging losses": "stalled while it exchanged losses: look at its log and the network to it",
     "update": "stalled in the update of the weights: look at its device (nvidia-smi, dmesg) and "
     "its log",
     "logging": "stalled while writing the log: look at the file system of the work dir",

@@ -21,6 +21,7 @@ PHASES = (
     "loading a batch",
     "forward",
     "backward",
+    "exchanging losses",
     "update",
     "logging",
     "saving",

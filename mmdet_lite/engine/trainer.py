@@ -25,6 +25,7 @@ from torch.optim import Optimizer
 from mmdet_lite.engine.checkpoint_writer import CheckpointWriter
 from mmdet_lite.engine.distributed import (
     copy_buffers_from_main,
+    from_main,
     is_main,
     max_over_processes,
     mean_over_processes,
@@ -212,7 +213,10 @@ class Trainer:
         buffers = [buffer.clone() for buffer in self.model.buffers()]
         batch = to_device(first, self.device)
         with explain_out_of_memory(batch):
-            total_loss(self._forward(batch)).backward()
+            self._enter("forward")
+            total = total_loss(self._forward(batch))
+            self._enter("backward")
+            total.backward()
         self.optimizer.zero_grad()
         for buffer, before in zip(self.model.buffers(), buffers, strict=True):
             buffer.copy_(before)
@@ -274,6 +278,7 @@ class Trainer:
 
         Also tells everyone whether a signal came. It goes over the host while the device computes.
         """
+        self._enter("exchanging losses")
         flags = [self._signals.received is not None, bool(step.not_finite())]
         stop, bad, *means = mean_over_processes([*flags, *step.values.values()])
         self._preempted |= stop > 0
@@ -303,6 +308,8 @@ class Trainer:
         except FloatingPointError:
             if self.iteration != self._saved and self.update.is_due(self.iteration):
                 self._save(self.work_dir / self._checkpoint_name())
+                self._writer.wait()
+            wait_for_all()  # nobody leaves, and with that ends the others, before it is written
             raise
 
     def _keep_records(self) -> None:
@@ -326,7 +333,7 @@ class Trainer:
             if saves:
                 self._save(self.work_dir / self._checkpoint_name())
             is_best = self._validate()
-        if saves:
+        if saves or self.is_finished:  # which the validation's hooks may have decided
             self._save(self.work_dir / self._checkpoint_name(), is_best)
         elif is_best:
             self._save(self._best_path())
@@ -391,7 +398,8 @@ class Trainer:
                 f"best_metric {name!r} is not among the metrics of the evaluation: "
                 f"{', '.join(self.metrics) or 'it gave none'}"
             )
-        highest = self.best["value"] if self.best["metric"] == name else -inf
+        is_lost = from_main(self._writer.best_is_lost)  # it could not be written
+        highest = self.best["value"] if self.best["metric"] == name and not is_lost else -inf
         is_best = self.metrics[name] > highest  # never so for NaN
         if is_best:
             self.best = {"metric": name, "value": self.metrics[name], "iteration": self.iteration}

@@ -73,7 +73,11 @@ class WeightUpdate:
 
     def is_overflow(self, norm: float) -> bool:
         """Whether a norm means only that fp16's loss scale is too large, which will be lowered."""
-        return self.scaler.is_enabled() and not math.isfinite(norm) and self.scaler.get_scale() > 1
+        if math.isfinite(norm) or not self.scaler.is_enabled() or self.scaler.get_scale() <= 1:
+            return False
+        gradients = [p.grad for p in self._parameters() if p.grad is not None]
+        # the scaler looks at the values: it would not leave out a sum of squares that overflows
+        return not all(gradient.isfinite().all() for gradient in gradients)
 
     def apply(self) -> None:
         """Change the weights by the gradients whose norm was just taken."""
@@ -87,11 +91,14 @@ class WeightUpdate:
 
     def leave_out(self) -> None:
         """Forget the gradients; the schedule goes on, as it follows the iterations."""
+        if self._norm is not None:  # they were unscaled, which the scaler allows once an update
+            self.scaler.update(self.scaler.get_scale())
         self._next()
 
     def _next(self) -> None:
         self.optimizer.zero_grad()
         self.lr_scheduler.step()
+        self._norm = None
 
     def _parameters(self) -> list[Tensor]:
         return [p for group in self.optimizer.param_groups for p in group["params"]]

@@ -10,8 +10,9 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from mmdet_lite.apis.build import build_model
 from mmdet_lite.apis.config import load_config
-from mmdet_lite.apis.train import set_aside_earlier_run, train
+from mmdet_lite.apis.train import set_aside_earlier_run, synchronise_batch_norm, train
 
 OWN_HOOK = """
 from mmdet_lite.engine.hooks import Hook
@@ -268,3 +269,13 @@ def test_a_second_run_in_the_same_folder_has_its_own_log(tiny, tmp_path, caplog)
         train(tiny({"train.max_iters": 1, "val_data": None}), tmp_path)
     assert f"an earlier run in {tmp_path} was moved to {tmp_path / 'earlier_1'}" in caplog.text
     assert "of the earlier run" not in (tmp_path / "log.jsonl").read_text()
+
+
+def test_synchronised_batch_norm_is_refused_on_a_cpu(tiny):
+    model = build_model(tiny())
+    with pytest.raises(ValueError, match="train.sync_bn=True: torch's SyncBatchNorm trains on GPU"):
+        synchronise_batch_norm(model, torch.device("cpu"))
+    synchronised = synchronise_batch_norm(model, torch.device("cuda"))  # moves nothing by itself
+    kinds = {type(m) for name, m in synchronised.named_modules() if "bn" in name}
+    assert kinds == {torch.nn.SyncBatchNorm}
+    assert synchronised.state_dict().keys() == build_model(tiny()).state_dict().keys()

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmdet_lite.engine.checkpoint import load_checkpoint
+from mmdet_lite.engine.checkpoint import load_checkpoint, write_checkpoint
 from mmdet_lite.engine.hooks import EarlyStopping, Hook
 
 
@@ -284,6 +284,19 @@ class Spoil(Hook):
         batch.images.fill_(1e30 if trainer.iteration in self.iterations else 0.5)
 
 
+class SpoilGradient(Hook):
+    """Makes the gradient infinite and leaves the losses alone."""
+
+    def __init__(self, *iterations):
+        self.iterations = iterations
+
+    def before_train(self, trainer):
+        def spoil(gradient):
+            return gradient * torch.inf if trainer.iteration in self.iterations else gradient
+
+        trainer.model.fc_cls.weight.register_hook(spoil)
+
+
 def test_skipped_steps_change_nothing_but_the_counters(make_trainer, caplog):
     """A run with a bad step in it equals one whose weights stand still at this step."""
     kept = {}
@@ -302,6 +315,43 @@ def test_skipped_steps_change_nothing_but_the_counters(make_trainer, caplog):
     assert trainer.guard.state_dict() == {"skipped": 2, "in_a_row": 0}
     assert caplog.text.count("skipped a step: ") == 2
     assert [r.get("skipped_steps", 0) for r in records(trainer, "train")] == [0, 0, 1, 2, 2, 2]
+
+
+def test_a_gradient_that_no_loss_scale_makes_finite_is_skipped_like_any_other(make_trainer):
+    """With fp16, too, where the scaler has its own way of leaving out a step."""
+    trainer = make_trainer(
+        hooks=[SpoilGradient(1, 2)], max_iters=5, precision="fp16", on_nonfinite="skip"
+    )
+    trainer.update.scaler = torch.amp.GradScaler("cpu", init_scale=1.0)
+    trainer.train()
+    assert trainer.guard.skipped == 2 and trainer.iteration == 5
+
+
+def test_a_run_that_its_validation_ends_is_saved(make_trainer):
+    trainer = make_trainer(
+        evaluate=scripted_metrics([0.3, 0.2, 0.1]),
+        hooks=[EarlyStopping("bbox_mAP", patience=1)],
+        max_epochs=9,
+        val_interval=1,
+        checkpoint_interval=5,
+    )
+    trainer.train()
+    assert checkpoints(trainer) == ["best_bbox_mAP.pth", "epoch_2.pth"]
+
+
+def test_a_best_checkpoint_that_could_not_be_written_leaves_its_place_to_the_next(
+    make_trainer, monkeypatch
+):
+    def write(state, path):
+        if state["iteration"] == 4:
+            raise OSError(28, "No space left on device", str(path))
+        write_checkpoint(state, path)
+
+    monkeypatch.setattr("mmdet_lite.engine.checkpoint_writer.write_checkpoint", write)
+    trainer = make_trainer(evaluate=scripted_metrics([0.3, 0.2, 0.1]), max_epochs=3)
+    trainer.train()
+    best = load_checkpoint(trainer.work_dir / "best_bbox_mAP.pth")["best"]
+    assert best == {"metric": "bbox_mAP", "value": 0.2, "iteration": 8}
 
 
 def test_skipping_ends_at_too_many_in_a_row(make_trainer):
