@@ -306,7 +306,9 @@ class Trainer:
         try:
             self.guard.reject(step)
         except FloatingPointError:
-            if self.iteration != self._saved and self.update.is_due(self.iteration):
+            is_sound = all(bool(v.isfinite().all()) for v in self.model.state_dict().values())
+            is_new = self.iteration != self._saved and self.update.is_due(self.iteration)
+            if is_new and max_over_processes([not is_sound])[0] == 0:
                 self._save(self.work_dir / self._checkpoint_name())
                 self._writer.wait()
             wait_for_all()  # nobody leaves, and with that ends the others, before it is written
