@@ -15,6 +15,10 @@ from mmdet_lite.structures.masks import paste_masks
 REF = Arrays("e2e_mask_rcnn")
 TAGS = [f"img{i}" for i in range(2)]
 
+# Of single values behind the whole network: the reference's own rounding (float32) is up to 4.3e-6
+# against float64, and how ours rounds depends on the processor's convolution kernels.
+MAP_ATOL = 1e-5
+
 
 def _model_config() -> dict:
     """The reference's configuration in our form; its numbers are read, not repeated."""
@@ -171,8 +175,8 @@ def test_feature_maps_equal_the_reference(model, batch):
     for level, feat in enumerate(feats):
         close(feat.abs().mean(), REF[f"fpn_{level}_mean_abs"])
         close(feat.mean(dim=(2, 3)), REF[f"fpn_{level}_channel_mean"])
-    close(feats[3], REF["fpn_3"], rtol=1e-4)
-    close(feats[4], REF["fpn_4"], rtol=1e-4)
+    close(feats[3], REF["fpn_3"], rtol=1e-4, atol=MAP_ATOL)
+    close(feats[4], REF["fpn_4"], rtol=1e-4, atol=MAP_ATOL)
 
 
 def test_rpn_maps_equal_the_reference(model, batch):
@@ -183,9 +187,9 @@ def test_rpn_maps_equal_the_reference(model, batch):
     logits, deltas = output.logits.split(sizes, dim=1), output.deltas.split(sizes, dim=1)
     for level in (2, 3, 4):
         theirs = REF[f"rpn_cls_{level}"].permute(0, 2, 3, 1).reshape(2, -1)
-        close(logits[level], theirs, rtol=1e-4)
+        close(logits[level], theirs, rtol=1e-4, atol=MAP_ATOL)
         theirs = REF[f"rpn_reg_{level}"].permute(0, 2, 3, 1).reshape(2, -1, 4)
-        close(deltas[level], theirs, rtol=1e-4)
+        close(deltas[level], theirs, rtol=1e-4, atol=MAP_ATOL)
 
 
 @pytest.mark.parametrize("training", [True, False])
