@@ -30,18 +30,15 @@ from mmdet_lite.apis.build import (
 )
 from mmdet_lite.apis.config import read_seed, read_timeout, require, section
 from mmdet_lite.apis.test import evaluate
+from mmdet_lite.apis.work_dir import continues_launch, find_start, open_files
 from mmdet_lite.data.dataset import DetectionDataset
-from mmdet_lite.engine.checkpoint import find_resume_checkpoint, remove_unfinished
 from mmdet_lite.engine.distributed import (
     from_main,
-    gather_to_main,
     is_main,
-    max_over_processes,
     wait_for_all,
     world_size,
 )
 from mmdet_lite.engine.hooks import Hook
-from mmdet_lite.engine.launch import launch_name, restarted_launch
 from mmdet_lite.engine.log import RunLog
 from mmdet_lite.engine.optimizer import build_optimizer, scale_lr, shard
 from mmdet_lite.engine.randomness import seed_everything
@@ -53,23 +50,6 @@ from mmdet_lite.registry import HOOKS, SCHEDULES, build
 from mmdet_lite.visualization.curves import plot_curves, read_log
 
 logger = logging.getLogger("mmdet_lite")
-
-_LAUNCH_FILE = ".launch"  # what started the run last
-
-# What a run leaves in its work dir.
-_RUN_FILES = (
-    "epoch_*.pth*",
-    "iter_*.pth*",
-    "best_*.pth*",
-    "log.jsonl",
-    "train.log",
-    "config.py",
-    "curves.png",
-    "metrics.json",
-    "tensorboard",
-    "vis",
-    "nonfinite_iter_*",
-)
 
 
 def train(cfg: Config, work_dir: str | Path, resume: str | Path | bool = False) -> dict[str, float]:
@@ -92,14 +72,15 @@ def train(cfg: Config, work_dir: str | Path, resume: str | Path | bool = False) 
     require(cfg, ("model", "train_data", "train", "optimizer", "schedule"))
     work_dir = Path(work_dir)
     with RunLog(work_dir) as log:
-        resume = _continues_launch(work_dir) or resume
-        start = from_main(_find_start(resume, work_dir) if is_main() else None)
+        resume = continues_launch(work_dir) or resume
+        start = from_main(find_start(resume, work_dir) if is_main() else None)
         trainer = _build_trainer(cfg, log, is_new=start is None)
         if start is not None:
             trainer.resume(start)
         wait_for_all()  # nothing can be wrong with the config any more, on any process
-        if is_main():
-            _open_files(log, trainer.meta["config"], keep_earlier=bool(resume))
+        later = open_files(log, trainer.meta["config"], resume) if is_main() else None
+        if any(name.startswith("best_") for name in from_main(later)):
+            trainer.forget_best()
         if trainer.is_finished:
             logger.warning(
                 "nothing to train: the run is at iteration %d already", trainer.iteration
@@ -109,72 +90,6 @@ def train(cfg: Config, work_dir: str | Path, resume: str | Path | bool = False) 
         seconds = time.perf_counter() - started
         logger.info("trained in %.0f s; everything is in %s", seconds, work_dir)
     return {**metrics, "train_seconds": seconds}
-
-
-def _continues_launch(work_dir: Path) -> bool:
-    """Whether torchrun or SLURM has restarted the launch that began the run in this folder."""
-    mark = work_dir / _LAUNCH_FILE
-    # each node's torchrun counts restarts by itself, and the main process may move to another node
-    is_restart = max_over_processes([restarted_launch()])[0] > 0
-    if is_main() and not is_restart and mark.is_file():
-        mark.unlink()  # of an earlier launch, which may have had the same name
-    names = gather_to_main(launch_name())
-    return from_main(
-        is_main()
-        and is_restart
-        and mark.is_file()
-        and mark.read_text(encoding="utf-8").strip() in names
-    )
-
-
-def _open_files(log: RunLog, config: str, keep_earlier: bool) -> None:
-    try:
-        moved = None if keep_earlier else set_aside_earlier_run(log.work_dir)
-        log.open()
-        remove_unfinished(log.work_dir)
-        (log.work_dir / _LAUNCH_FILE).write_text(launch_name() + "\n", encoding="utf-8")
-        (log.work_dir / "config.py").write_text(config, encoding="utf-8")
-    except OSError as error:
-        raise type(error)(
-            f"cannot write to the work dir {str(log.work_dir)!r} ({error.strerror}); choose "
-            "another with --work-dir"
-        ) from error
-    if moved:
-        logger.warning("an earlier run in %s was moved to %s", log.work_dir, moved)
-
-
-def _find_start(resume: str | Path | bool, work_dir: Path) -> Path | None:
-    """The checkpoint to continue from; None for a new run."""
-    if not resume:
-        return None
-    if resume is not True:
-        return read_path(resume, "--resume")
-    found = find_resume_checkpoint(work_dir)
-    if found is None:
-        earlier = sorted(work_dir.glob("earlier_*/*.pth"))
-        hint = f" (an earlier run was set aside: {earlier[-1].parent})" if earlier else ""
-        logger.warning("--resume: no good checkpoint in %s%s, starting anew", work_dir, hint)
-    return found
-
-
-def set_aside_earlier_run(work_dir: Path) -> Path | None:
-    """Move what an earlier run wrote into a subfolder, so that two runs never mix.
-
-    Args:
-        work_dir: the folder of a new run.
-
-    Returns:
-        The subfolder, or None if there was no earlier run.
-    """
-    files = [path for pattern in _RUN_FILES for path in sorted(work_dir.glob(pattern))]
-    if not files:
-        return None
-    numbers = [int(p.name.removeprefix("earlier_")) for p in work_dir.glob("earlier_[0-9]*")]
-    folder = work_dir / f"earlier_{max(numbers, default=0) + 1}"
-    folder.mkdir()
-    for path in files:
-        path.rename(folder / path.name)
-    return folder
 
 
 def _build_trainer(cfg: Config, log: RunLog, is_new: bool) -> Trainer:

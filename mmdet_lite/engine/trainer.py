@@ -105,7 +105,7 @@ class Trainer:
         self.lr = 0.0  # of the step that ran last
         self.metrics: dict[str, float] = {}
         self.validated = 0  # the iteration of the last validation
-        self.best = {"metric": "", "value": -inf, "iteration": 0}
+        self.forget_best()
         self.update = WeightUpdate(model, optimizer, schedule, settings, data.iterations_per_epoch)
         self.max_iterations = self.update.max_iterations
         self.ema = self.update.ema
@@ -140,6 +140,10 @@ class Trainer:
         """
         logger.info("stopping the run: %s", reason)
         self._stopped = True
+
+    def forget_best(self) -> None:
+        """Let the next validation be the best so far, whatever it comes to."""
+        self.best = {"metric": "", "value": -inf, "iteration": 0}
 
     def resume(self, path: str | Path) -> None:
         """Continue the run that wrote a checkpoint, bit for bit.

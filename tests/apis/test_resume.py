@@ -132,3 +132,30 @@ def test_finished_run_is_resumed_to_nothing(finished):
     metrics = train(load_config(TINY, OPTIONS), finished, resume=True)
     assert_same((log_of(finished), state_of(finished)), before)
     assert metrics["bbox_mAP"] == log_of(finished)["val", 7]["bbox_mAP"]
+
+
+def test_going_back_in_a_folder_is_not_undone_by_the_next_resume(finished, uninterrupted):
+    with pytest.MonkeyPatch.context() as interrupted, pytest.raises(KeyboardInterrupt):
+        interrupted.setattr(InterruptAt, "iteration", 5)
+        train(load_config(TINY, OPTIONS), finished, resume=finished / "iter_4.pth")
+    aside = {path.name for path in (finished / "earlier_1").glob("*.pth")}
+    assert {"iter_6.pth", "iter_7.pth"} <= aside
+    train(load_config(TINY, OPTIONS), finished, resume=True)
+    log = (finished / "train.log").read_text()
+    assert log.count(f"resumed from {finished}/iter_4.pth") == 2
+    assert "resumed from iter_7" not in log
+    assert_same(state_of(finished), state_of(uninterrupted))
+    assert log_of(finished) == log_of(uninterrupted)
+
+
+def test_a_best_checkpoint_that_was_put_aside_counts_no_more(finished):
+    best = finished / "best_segm_mAP.pth"
+    later = torch.load(finished / "iter_7.pth", weights_only=True)
+    best.with_name(best.name + ".sha256").unlink()
+    torch.save(later, best)
+    start = torch.load(finished / "iter_4.pth", weights_only=True)
+    start["best"] = {"metric": "segm_mAP", "value": 0.99, "iteration": 4}
+    torch.save(start, finished / "best_of_old.pth")  # with a best that no later one reaches
+    train(load_config(TINY, OPTIONS), finished, resume=finished / "best_of_old.pth")
+    assert "best_segm_mAP.pth" in {p.name for p in (finished / "earlier_1").iterdir()}
+    assert torch.load(best, weights_only=True)["best"]["iteration"] == 7

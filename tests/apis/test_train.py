@@ -12,7 +12,7 @@ from mmengine.config import Config
 
 from mmdet_lite.apis.build import build_model
 from mmdet_lite.apis.config import load_config
-from mmdet_lite.apis.train import set_aside_earlier_run, synchronise_batch_norm, train
+from mmdet_lite.apis.train import synchronise_batch_norm, train
 
 OWN_HOOK = """
 from mmdet_lite.engine.hooks import Hook
@@ -247,20 +247,6 @@ def test_pretrained_backbone_of_a_file_is_loaded(run, trained, tmp_path):
     options = {"model.backbone.pretrained": str(tmp_path / "backbone.pth"), "optimizer.lr": 0.0}
     after = weights(run("run", options) / "iter_2.pth")
     assert torch.equal(after["backbone.layer4.1.conv2.weight"], backbone["layer4.1.conv2.weight"])
-
-
-def test_a_new_run_sets_an_earlier_one_aside(tmp_path):
-    names = ["iter_4.pth", "iter_4.pth.sha256", "best_segm_mAP.pth", "log.jsonl", "config.py"]
-    for name in [*names, "notes.txt"]:
-        (tmp_path / name).write_text(name)
-    (tmp_path / "vis").mkdir()
-    first = set_aside_earlier_run(tmp_path)
-    assert first == tmp_path / "earlier_1"
-    assert sorted(p.name for p in first.iterdir()) == sorted([*names, "vis"])
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["earlier_1", "notes.txt"]
-    assert set_aside_earlier_run(tmp_path) is None
-    (tmp_path / "log.jsonl").write_text("second")
-    assert set_aside_earlier_run(tmp_path) == tmp_path / "earlier_2"
 
 
 def test_a_second_run_in_the_same_folder_has_its_own_log(tiny, tmp_path, caplog):
