@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -43,3 +45,13 @@ def seed_step(seed: int, iteration: int, rank: int = 0) -> None:
     """
     sequence = np.random.SeedSequence((seed, iteration, rank))
     seed_everything(int(sequence.generate_state(1, np.uint64)[0]))
+
+
+@contextmanager
+def unchanged_generators() -> Iterator[None]:
+    """Leave the generators of Python, NumPy and torch (all devices) as they were before."""
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng():
+        yield
+    random.setstate(python)
+    np.random.set_state(numpy)

@@ -11,8 +11,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from itertools import chain
+from contextlib import nullcontext
 from math import inf, nan
 from pathlib import Path
 from time import perf_counter
@@ -31,13 +30,12 @@ from mmdet_lite.engine.distributed import (
     mean_over_processes,
     rank,
     wait_for_all,
-    world_size,
-    wrap,
 )
 from mmdet_lite.engine.hooks import Hook
 from mmdet_lite.engine.log import RunLog, peak_memory_mb
 from mmdet_lite.engine.memory import explain_out_of_memory
 from mmdet_lite.engine.nonfinite import NonFiniteGuard, StepValues
+from mmdet_lite.engine.parallel import ParallelModel
 from mmdet_lite.engine.progress import HostCopy, Progress, total_loss
 from mmdet_lite.engine.randomness import seed_step, use_deterministic_algorithms
 from mmdet_lite.engine.run_data import RunData
@@ -113,7 +111,7 @@ class Trainer:
         self.guard = NonFiniteGuard(
             model, settings.on_nonfinite, settings.max_skips, self.work_dir, self.meta, seed
         )
-        self._parallel = wrap(model)
+        self._parallel = ParallelModel(model)
         self._signals = StopSignals()
         self._watchdog = Watchdog(timeout)
         self._writer = CheckpointWriter(settings.keep_last)
@@ -200,31 +198,10 @@ class Trainer:
         if self.is_finished:
             return
         self._enter("loading a batch")
-        batches = self._settle(iter(self.data.make_loader(self.iteration)))
+        batches = iter(self.data.make_loader(self.iteration))
         while not self.is_finished:
             self._iterate(batches)
             self._keep_records()
-
-    def _settle(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """Let DDP arrange its buckets, which it does after its first step, before the first step.
-
-        Of three processes and more, a value's place in its bucket decides in which order it is
-        summed. Without this a resumed run's first step would differ in the last digits.
-        """
-        if world_size() == 1:
-            return batches
-        first = next(batches)
-        buffers = [buffer.clone() for buffer in self.model.buffers()]
-        batch = to_device(first, self.device)
-        with explain_out_of_memory(batch):
-            self._enter("forward")
-            total = total_loss(self._forward(batch))
-            self._enter("backward")
-            total.backward()
-        self.optimizer.zero_grad()
-        for buffer, before in zip(self.model.buffers(), buffers, strict=True):
-            buffer.copy_(before)
-        return chain([first], batches)
 
     def _iterate(self, batches: Iterator[Batch]) -> None:
         started = perf_counter()
@@ -246,10 +223,11 @@ class Trainer:
     def _step(self, batch: Batch) -> None:
         seed_step(self.seed, self.iteration, rank())
         self._call_hooks("before_step", batch)
+        self._parallel.settle(lambda: self._forward_and_backward(batch))
         self.lr = self.update.lr
         self.guard.before_step()
         is_update = self.update.is_due(self.iteration + 1)
-        with nullcontext() if is_update else self._without_sync():
+        with nullcontext() if is_update else self._parallel.without_sync():
             self._enter("forward")
             losses = self._forward(batch)
             total = total_loss(losses)
@@ -273,9 +251,11 @@ class Trainer:
         with torch.autocast(self.device.type, dtype, enabled=dtype is not None):
             return self._parallel(batch)
 
-    def _without_sync(self) -> AbstractContextManager:
-        """Leave the gradients of a batch on this process; the update's last batch sends the sum."""
-        return nullcontext() if world_size() == 1 else self._parallel.no_sync()
+    def _forward_and_backward(self, batch: Batch) -> None:
+        self._enter("forward")
+        total = total_loss(self._forward(batch))
+        self._enter("backward")
+        total.backward()
 
     def _agree(self, step: StepValues) -> tuple[dict[str, float], bool]:
         """The losses' means over the processes, and whether one of them is bad anywhere.

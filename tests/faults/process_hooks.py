@@ -110,17 +110,17 @@ class CountTraffic(Hook):
 
     def before_train(self, trainer: Trainer) -> None:
         self.trainer = trainer
-        trainer._parallel.register_comm_hook(None, self._send)
+        trainer._parallel.wrapped.register_comm_hook(None, self._send)
 
     def before_step(self, trainer: Trainer, batch: Batch) -> None:
-        self.sent[trainer.iteration] = 0  # forgets what the preparing step has sent
+        self.sent[trainer.iteration] = 0
 
     def after_train(self, trainer: Trainer) -> None:
         if rank() == 0:
             (trainer.work_dir / "traffic.json").write_text(json.dumps(list(self.sent.values())))
 
     def _send(self, state, bucket):  # DDP refuses annotations that are text
-        self.sent[self.trainer.iteration] = self.sent.get(self.trainer.iteration, 0) + 1
+        self.sent[self.trainer.iteration] += 1
         return allreduce_hook(None, bucket)
 
 

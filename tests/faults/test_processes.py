@@ -25,6 +25,8 @@ from launching import (
     wait_for_iteration,
 )
 
+from mmdet_lite.engine.checkpoint import load_checkpoint
+
 pytestmark = pytest.mark.faults
 
 KILLS = 5
@@ -175,6 +177,30 @@ def test_three_processes_resume_bit_for_bit(run, tmp_path, record_row):
     )
 
 
+def test_layers_frozen_in_mid_run(run, tmp_path, record_row):
+    freeze = {"type": "FreezeBackbone", "epoch": 1}  # iteration 5: amidst an update's batches
+    options = COMPARABLE | {"train.accumulate": 2, "train_data.dataset.pipeline": []}
+    three = options | {"train_data.batch_size": 1, "train_data.dataset.num_images": 15}
+    run("straight", three | hooks(freeze), processes=3)
+    left = run("left", three | hooks(freeze, signal_at(8, rank=1)), processes=3, code=1)
+    assert "saved iter_10.pth and leaving" in left, left
+    run("left", three | hooks(freeze), "--resume", processes=3)
+    assert_same_run(tmp_path / "left", tmp_path / "straight", "hooks")
+
+    frozen, weights = load_checkpoint(tmp_path / "left/iter_10.pth"), final_state(tmp_path / "left")
+    backbone = [n for n in weights["model"] if n.startswith("backbone") and n.endswith("weight")]
+    assert all(torch.equal(frozen["model"][n], weights["model"][n]) for n in backbone)
+    run("alone", three | hooks(freeze) | {"train_data.batch_size": 3}, processes=1)
+    difference = drift(final_state(tmp_path / "alone"), weights)
+    assert difference < 1e-3
+    record_row(
+        "three processes: a hook freezes the backbone in mid-run, between the batches of an update",
+        f"trained on, without the frozen layers; weights within {difference:.1g} of a tensor's "
+        f"largest of those of one process; after SIGUSR1 and a resume {SAME}",
+        "nothing",
+    )
+
+
 def test_a_sharded_optimizer_gives_the_same_weights_and_resumes(run, tmp_path, record_row):
     sharded = COMPARABLE | {"train.shard_optimizer": True}
     run("plain", COMPARABLE)
@@ -206,10 +232,11 @@ def test_accumulated_batches_send_gradients_once_an_update(run, tmp_path, record
     run("accumulated", common | observed | {"train.accumulate": 2})
     run("apart", common | observed | {"optimizer.lr": 0.0})
     accumulated, apart = tmp_path / "accumulated", tmp_path / "apart"
-    traffic = json.loads((accumulated / "traffic.json").read_text())
-    each = json.loads((apart / "traffic.json").read_text())
+    # the first step also has what the one before it sent, of which no trace is left
+    traffic = json.loads((accumulated / "traffic.json").read_text())[1:]
+    each = json.loads((apart / "traffic.json").read_text())[1:]
     assert each[0] > 0 and len(set(each)) == 1
-    assert traffic == [0, each[0], 0, each[0]]
+    assert traffic == [each[0], 0, each[0]]
 
     def gradients(folder, iteration, rank=0):
         return torch.load(folder / f"gradients_{iteration}_rank_{rank}.pth", weights_only=True)
@@ -224,7 +251,7 @@ def test_accumulated_batches_send_gradients_once_an_update(run, tmp_path, record
     assert difference < 1e-5
     record_row(
         "two processes with train.accumulate=2",
-        f"gradient buckets sent in four iterations: {traffic} (without accumulation {each}); the "
+        f"gradient buckets sent in iterations 2 to 4: {traffic} (without accumulation {each}); the "
         f"first update's gradient is the mean of its two batches' to {difference:.1g}",
         "nothing",
     )
