@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,15 @@ def choose_device() -> torch.device:
     if not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", torch.cuda.current_device())
+
+
+def computes_bf16(device: torch.device) -> bool:
+    """Whether the device has instructions for bf16; without them it is slower than float32."""
+    if device.type != "cpu" or platform.machine() not in ("x86_64", "AMD64"):
+        return True  # as far as torch tells
+    known = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    checks = [getattr(torch.cpu, name) for name in known if hasattr(torch.cpu, name)]
+    return not checks or any(check() for check in checks)
 
 
 def build_model(cfg: Config) -> nn.Module:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from mmdet_lite.apis.build import choose_device, computes_bf16
 from mmdet_lite.apis.test import test, write_json
 from mmdet_lite.apis.train import train
 
@@ -16,6 +17,8 @@ _REPORTED = ("bbox_mAP", "bbox_mAP_50", "segm_mAP", "segm_mAP_50")
 def demo(cfg: Config, work_dir: str | Path) -> dict[str, float]:
     """Train with the demo config, evaluate the best checkpoint, leave everything in a folder.
 
+    Where bf16 would have to be emulated, in float32 instead.
+
     Args:
         cfg: the demo config, options applied.
         work_dir: receives metrics.json, checkpoints, config, logs, curves and pictures.
@@ -24,6 +27,9 @@ def demo(cfg: Config, work_dir: str | Path) -> dict[str, float]:
         The metrics and ``train_seconds``.
     """
     work_dir = Path(work_dir)
+    if cfg.train.get("precision") == "bf16" and not computes_bf16(choose_device()):
+        print("this processor has no instructions for bf16: training in float32")
+        cfg.train.precision = "float32"
     seconds = train(cfg, work_dir)["train_seconds"]
     best = work_dir / f"best_{cfg.train.best_metric}.pth"
     metrics = test(cfg, best, show_dir=work_dir / "vis", show_num=16)

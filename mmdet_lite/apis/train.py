@@ -25,6 +25,7 @@ from mmdet_lite.apis.build import (
     check_masks,
     check_same_classes,
     choose_device,
+    computes_bf16,
     loader_settings,
     read_path,
 )
@@ -98,6 +99,11 @@ def _build_trainer(cfg: Config, log: RunLog, is_new: bool) -> Trainer:
     seed_everything(seed)
     device = choose_device()
     logger.info("%s", _describe(device, cfg, seed))
+    if settings.precision == "bf16" and not computes_bf16(device):
+        logger.warning(
+            "this processor has no instructions for bf16, which will be slower than "
+            "train.precision='float32'"
+        )
     dataset = build_dataset(cfg, "train", seed)
     model = build_model(cfg)
     check_classes(model, dataset, "train")

@@ -141,6 +141,13 @@ def test_demo_leaves_its_metrics_checkpoint_and_pictures(tiny, tmp_path, capsys)
     assert "mAP_50" in out and str(tmp_path / "demo/vis") in out
 
 
+def test_demo_does_not_train_in_a_precision_that_is_emulated(tiny, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("mmdet_lite.apis.demo.computes_bf16", lambda device: False)
+    demo(tiny({"train.precision": "bf16", "train.max_iters": 1}), tmp_path)
+    assert "no instructions for bf16: training in float32" in capsys.readouterr().out
+    assert load_config(tmp_path / "config.py").train.precision == "float32"
+
+
 def test_shapes_on_disk_are_those_of_the_config(shapes, tiny):
     dataset = dict(tiny().test_data.dataset)
     assert dataset.pop("type") == "ShapesDataset"

@@ -10,7 +10,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmdet_lite.apis.build import build_model
+from mmdet_lite.apis.build import build_model, computes_bf16
 from mmdet_lite.apis.config import load_config
 from mmdet_lite.apis.train import synchronise_batch_norm, train
 
@@ -255,6 +255,26 @@ def test_a_second_run_in_the_same_folder_has_its_own_log(tiny, tmp_path, caplog)
         train(tiny({"train.max_iters": 1, "val_data": None}), tmp_path)
     assert f"an earlier run in {tmp_path} was moved to {tmp_path / 'earlier_1'}" in caplog.text
     assert "of the earlier run" not in (tmp_path / "log.jsonl").read_text()
+
+
+def test_bf16_that_is_emulated_is_warned_of(tiny, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("mmdet_lite.apis.train.computes_bf16", lambda device: False)
+    options = {"train.max_iters": 1, "val_data": None}
+    with caplog.at_level("WARNING", "mmdet_lite"):
+        train(tiny(options), tmp_path / "float32")
+        assert "bf16" not in caplog.text
+        train(tiny(options | {"train.precision": "bf16"}), tmp_path / "bf16")
+    assert "no instructions for bf16, which will be slower than train.precision='fl" in caplog.text
+
+
+def test_a_cpu_computes_bf16_if_one_of_its_extensions_does(monkeypatch):
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.setattr(torch.cpu, name, lambda: False, raising=False)
+    assert not computes_bf16(torch.device("cpu"))
+    assert computes_bf16(torch.device("cuda"))
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
+    assert computes_bf16(torch.device("cpu"))
 
 
 def test_synchronised_batch_norm_is_refused_on_a_cpu(tiny):
