@@ -12,6 +12,7 @@ import logging
 import os
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -142,7 +143,10 @@ def load_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") 
     if path.suffix == SAFETENSORS:
         return _load_safetensors(path, str(map_location))
     try:
-        state = torch.load(path, map_location=map_location, weights_only=True)
+        with warnings.catch_warnings():
+            # of a pickle by another program, which the error says better
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")
+            state = torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(_refusal(path, str(error))) from error
     except (RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError) as error:
@@ -328,14 +332,20 @@ def _refusal(path: Path, reason: str) -> str:
     found = re.search(
         r"[Uu]nsupported (?:global|class):? (?:GLOBAL )?([\w.]*\w)|GLOBAL ([\w.]*\w)", reason
     )
-    if not found:
+    if not found and not _is_pickle(path):
         return _not_a_checkpoint(path)
+    holds = (found[1] or found[2]) if found else "a pickle that torch.save did not write"
     return (
-        f"{path} was refused: it holds {found[1] or found[2]}, and loading that could run code "
+        f"{path} was refused: it holds {holds}, and loading that could run code "
         "hidden in the file. If you trust where it comes from, open it with the program that wrote "
         "it and save its weights again as plain tensors: "
         "torch.save(model.state_dict(), 'weights.pth')"
     )
+
+
+def _is_pickle(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(1) == pickle.PROTO
 
 
 def _not_a_checkpoint(path: Path) -> str:

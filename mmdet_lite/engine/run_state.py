@@ -79,8 +79,9 @@ def load_run_state(trainer: Trainer, path: str | Path) -> None:
     trainer.best = state["best"]
     if state["processes"] != world_size():
         logger.warning(
-            "%s was written by %d processes and is resumed by %d: images, their order and their "
-            "pixels are the same, but sums are taken in another order, so the last digits differ",
+            "%s was written by a run of %d process(es) and is resumed by %d: images, their order "
+            "and their pixels are the same, but sums are taken in another order, so the last "
+            "digits differ",
             *(path, state["processes"], world_size()),
         )
 

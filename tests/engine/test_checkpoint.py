@@ -190,6 +190,14 @@ def test_a_builtin_that_runs_code_is_named(tmp_path):
         load_checkpoint(tmp_path / "old.pth")
 
 
+def test_a_pickle_of_another_program_is_refused_without_a_warning_of_torch(tmp_path, recwarn):
+    path = tmp_path / "other.pth"
+    path.write_bytes(pickle.dumps({"weights": {1, 2}}, protocol=4))
+    with pytest.raises(CheckpointError, match="refused: it holds a pickle that torch.save did not"):
+        load_checkpoint(path)
+    assert not recwarn.list
+
+
 def test_a_numpy_array_inside_is_refused_with_the_way_out(tmp_path):
     torch.save({"meta": np.arange(3)}, tmp_path / "old.pth")
     with pytest.raises(CheckpointError, match=r"it holds numpy.*plain tensors"):
