@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch.optim import Optimizer
 
 from mmdet_lite.engine.checkpoint import load_checkpoint
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-_FORMAT = 2  # of the dict below; a run of another format is not resumed
+_FORMAT = 3  # of the dict below; a run of another format is not resumed
 
 
 def run_state(trainer: Trainer) -> dict:
@@ -44,7 +45,7 @@ def run_state(trainer: Trainer) -> dict:
         "validated": trainer.validated,
         "best": trainer.best,
         "identity": _identity(trainer),
-        "processes": world_size(),
+        "arithmetic": _arithmetic(trainer.device),
         "meta": trainer.meta,
     }
 
@@ -77,13 +78,7 @@ def load_run_state(trainer: Trainer, path: str | Path) -> None:
     trainer.metrics = state["metrics"]
     trainer.validated = state["validated"]
     trainer.best = state["best"]
-    if state["processes"] != world_size():
-        logger.warning(
-            "%s was written by a run of %d process(es) and is resumed by %d: images, their order "
-            "and their pixels are the same, but sums are taken in another order, so the last "
-            "digits differ",
-            *(path, state["processes"], world_size()),
-        )
+    _tell_other_arithmetic(state["arithmetic"], _arithmetic(trainer.device), path)
 
 
 def _load_optimizer(optimizer: Optimizer, state: dict) -> None:
@@ -116,6 +111,29 @@ def _identity(trainer: Trainer) -> dict:
         "iterations per epoch": trainer.data.iterations_per_epoch,
         "checkpoint format": _FORMAT,
     }
+
+
+def _arithmetic(device: torch.device) -> dict:
+    """All that decides in which order and by which instructions a run takes its sums."""
+    if device.type == "cuda":
+        of_device = {"device": torch.cuda.get_device_name(device)}
+    else:
+        of_device = {
+            "device": f"{device.type} with {torch.backends.cpu.get_cpu_capability()}",
+            "threads of a process": torch.get_num_threads(),
+        }
+    return {"processes": world_size(), **of_device, "torch": str(torch.__version__)}
+
+
+def _tell_other_arithmetic(saved: dict, own: dict, path: str | Path) -> None:
+    names = [name for name in {**saved, **own} if saved.get(name) != own.get(name)]
+    if names:
+        differences = (f"{name} {saved.get(name, '-')}, now {own.get(name, '-')}" for name in names)
+        logger.warning(
+            "%s was written with other arithmetic (%s): images, their order and their pixels are "
+            "the same, but sums are taken otherwise, so the last digits differ",
+            *(path, "; ".join(differences)),
+        )
 
 
 def _check_same_run(state: dict, identity: dict, path: str | Path) -> None:

@@ -256,3 +256,19 @@ def test_optimizer_settings_that_a_resumed_run_does_not_take_are_told(
     caplog.clear()
     make_trainer(max_iters=4).resume(tmp_path / "iter_2.pth")
     assert "replaces" not in caplog.text
+
+
+def test_other_arithmetic_is_told(make_trainer, tmp_path, caplog, monkeypatch):
+    make_trainer(max_iters=2).train()
+    with caplog.at_level("WARNING", "mmdet_lite"):
+        make_trainer(max_iters=4).resume(tmp_path / "iter_2.pth")
+    assert "arithmetic" not in caplog.text
+    threads = torch.get_num_threads()
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads + 1)
+    with caplog.at_level("WARNING", "mmdet_lite"):
+        make_trainer(max_iters=4).resume(tmp_path / "iter_2.pth")
+    assert (
+        f"iter_2.pth was written with other arithmetic (threads of a process {threads}, now "
+        f"{threads + 1}): images" in caplog.text
+    )
+    assert "the last digits differ" in caplog.text

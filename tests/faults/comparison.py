@@ -58,7 +58,7 @@ def assert_same_run(ours: Path, theirs: Path, *ignored: str) -> None:
     Args:
         ours: a run's folder.
         theirs: another's.
-        ignored: entries of the checkpoints that may differ ('hooks', 'processes').
+        ignored: entries of the checkpoints that may differ ('hooks', 'arithmetic').
     """
     assert_same(final_state(ours, *ignored), final_state(theirs, *ignored))
     assert_same(best_states(ours, *ignored), best_states(theirs, *ignored), "best")

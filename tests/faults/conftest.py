@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from launching import Launch, torchrun, train
+from launching import ONE_THREAD_ON_THE_CPU, Launch, torchrun, train
 
 REPOSITORY = Path(__file__).parents[2]
 REPORT = "MMDET_LITE_FAULTS_REPORT"  # the JSON file, if not work_dirs/faults.json
@@ -66,13 +66,16 @@ def record_row(request: pytest.FixtureRequest, _table: Table) -> Callable[[str, 
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _on_the_cpu() -> Iterator[None]:
-    """Keep to the CPU where there is a GPU too, in the processes started from here as well."""
+def _one_thread_on_the_cpu() -> Iterator[None]:
+    """In this process too, as ``Launch`` has it in those that it starts."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.cuda, "is_available", lambda: False)
-        patch.setenv("CUDA_VISIBLE_DEVICES", "")
-        patch.setenv("OMP_NUM_THREADS", "1")
+        for name, value in ONE_THREAD_ON_THE_CPU.items():
+            patch.setenv(name, value)
         yield
+    torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(False)  # which runs in this process have set
 
 

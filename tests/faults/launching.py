@@ -36,6 +36,10 @@ COMPARABLE = {
     "model.roi_head.mask_head.normalizer": "global",
 }
 
+# The same arithmetic in all runs that are compared: the sums of two threads differ in their last
+# digits from those of one.
+ONE_THREAD_ON_THE_CPU = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
 _TAG = "MMDET_LITE_FAULTS_LAUNCH"  # in the environment of every process of a launch
 
 
@@ -56,6 +60,7 @@ class Launch:
         modules = os.pathsep.join([str(REPOSITORY), str(Path(__file__).parent)])
         environment = {
             **os.environ,
+            **ONE_THREAD_ON_THE_CPU,
             "PYTHONPATH": modules,
             **dict([self._tag.split("=")]),
             **{name: str(value) for name, value in (env or {}).items()},

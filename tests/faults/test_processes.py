@@ -147,8 +147,8 @@ def test_one_process_two_and_one_again_see_the_same_images_in_the_same_order(
     assert "saved iter_11.pth and leaving" in first, first
     second = run("changed", one | hooks(record), "--resume", processes=1)
     straight, changed = tmp_path / "straight", tmp_path / "changed"
-    assert "was written by a run of 1 process(es) and is resumed by 2" in first
-    assert "was written by a run of 2 process(es) and is resumed by 1" in second
+    assert "was written with other arithmetic (processes 1, now 2)" in first
+    assert "was written with other arithmetic (processes 2, now 1)" in second
     assert "images, their order and their pixels are the same" in first
     assert images(changed) == images(straight)
     assert sorted(images(straight)) == list(range(LENGTH))
@@ -214,7 +214,7 @@ def test_a_sharded_optimizer_gives_the_same_weights_and_resumes(run, tmp_path, r
 
     one = COMPARABLE | {"train_data.batch_size": 4} | hooks()
     text = run("alone", one, "--resume", processes=1)
-    assert "was written by a run of 2 process(es) and is resumed by 1" in text
+    assert "was written with other arithmetic (processes 2, now 1)" in text
     difference = drift(final_state(tmp_path / "alone"), final_state(tmp_path / "plain"))
     assert difference < 1e-3
     record_row(
