@@ -77,7 +77,8 @@ class CheckpointWriter:
         except OSError as error:
             self._error = error
             self.best_is_lost |= best_path is not None
-            logger.error("%s; training goes on without it", error)
+            both = f" and without {path.name}" if best_path else ""
+            logger.error("%s; training goes on without it%s", error, both)
             return
         self._error = None
         self.best_is_lost &= best_path is None
