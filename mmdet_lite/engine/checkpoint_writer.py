@@ -18,13 +18,13 @@ class CheckpointWriter:
     be written is logged as an error, and only :meth:`finish` raises it.
 
     Args:
-        keep: how many periodic checkpoints to keep in a folder.
+        keep: how many periodic checkpoints to keep in a folder; None: all.
 
     Attributes:
         best_is_lost: whether the last one that was to be the best could not be written.
     """
 
-    def __init__(self, keep: int):
+    def __init__(self, keep: int | None):
         self.keep = keep
         self.best_is_lost = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
@@ -83,6 +83,8 @@ class CheckpointWriter:
         self._error = None
         self.best_is_lost &= best_path is None
         logger.info("saved %s%s", path.name, f" and {best_path.name}" if best_path else "")
+        if self.keep is None:
+            return
         try:
             keep_last(path.parent, self.keep)
         except OSError as error:

@@ -63,13 +63,15 @@ class EarlyStopping(Hook):
     Args:
         metric: name of the metric, higher is better.
         patience: validations without a new maximum after which training stops.
+        min_delta: a new maximum must be higher than the last by more than this.
     """
 
-    def __init__(self, metric: str, patience: int):
+    def __init__(self, metric: str, patience: int, min_delta: float = 0.0):
         if patience < 1:
             raise ValueError(f"EarlyStopping: patience is {patience}, expected 1 or more")
         self.metric = metric
         self.patience = patience
+        self.min_delta = min_delta
         self.best = -math.inf
         self.validations_since_best = 0
 

@@ -49,18 +49,21 @@ class ParamGroupRules:
     Args:
         norm_decay: weight decay of the normalisation layers' weights and biases.
         bias_decay: weight decay of all other biases.
+        bias_lr: factor on the learning rate of all biases but those of normalisation layers.
         lr_multipliers: pattern -> factor on the learning rate.
         decay_multipliers: pattern -> factor on the weight decay, after the two above.
     """
 
     norm_decay: float | None = None
     bias_decay: float | None = None
+    bias_lr: float = 1.0
     lr_multipliers: dict[str, float] = field(default_factory=dict)
     decay_multipliers: dict[str, float] = field(default_factory=dict)
 
-    def lr_factor(self, name: str) -> float:
-        """The factor on a parameter's learning rate."""
-        return _multiply(self.lr_multipliers, name)
+    def lr_factor(self, name: str, owner: nn.Module) -> float:
+        """The factor on the learning rate of a parameter that belongs to the layer ``owner``."""
+        is_bias = name.rpartition(".")[2] == "bias" and not isinstance(owner, NORM_LAYERS)
+        return (self.bias_lr if is_bias else 1.0) * _multiply(self.lr_multipliers, name)
 
     def decay(self, name: str, owner: nn.Module, default: float) -> float:
         """The weight decay of a parameter that belongs to the layer ``owner``."""
@@ -171,7 +174,7 @@ def _group_parameters(
     for name, parameter in trainable.items():
         owner = model.get_submodule(name.rpartition(".")[0])
         decay = rules.decay(name, owner, defaults.get("weight_decay", 0.0))
-        groups[rules.lr_factor(name), decay].append((name, parameter))
+        groups[rules.lr_factor(name, owner), decay].append((name, parameter))
     ordered = sorted(groups.items(), key=lambda item: item[0][0] != 1)
     return [
         {"params": members, "lr": defaults["lr"] * factor, "weight_decay": decay}

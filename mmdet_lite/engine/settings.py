@@ -34,7 +34,7 @@ class TrainSettings:
         val_interval: between validations; None: every epoch, or only at the end of a run that is
             counted in iterations.
         checkpoint_interval: between checkpoints; None: as ``val_interval``.
-        keep_last: how many of the periodic checkpoints to keep, beside the best.
+        keep_last: how many of the periodic checkpoints to keep, beside the best; None: all.
         best_metric: the metric that decides which checkpoint is the best (the highest value);
             None: the first that the evaluation gives.
         log_interval: iterations between two log lines.
@@ -59,7 +59,7 @@ class TrainSettings:
     max_iters: int | None = None
     val_interval: int | None = None
     checkpoint_interval: int | None = None
-    keep_last: int = 3
+    keep_last: int | None = 3
     best_metric: str | None = None
     log_interval: int = 50
     precision: str = "float32"

@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from mmdet_lite.engine.checkpoint import load_checkpoint
+from mmdet_lite.models.class_rows import ClassRows
 
 logger = logging.getLogger(__name__)
 
@@ -51,8 +52,7 @@ def load_weights(
     metrics were measured with.
 
     Args:
-        model: with ``class_rows()`` if ``classes`` is given: state-dict name -> (rows per class
-            along dim 0, whether the rows of the background follow those of the classes).
+        model: if ``classes`` is given with ``class_rows()``, state-dict name -> ``ClassRows``.
         checkpoint: a file of torch.save or ``.safetensors``, or the dict inside one: ours,
             ``{'state_dict': ...}``, or bare tensors.
         strict: names and shapes must be equal. Otherwise what does not fit is left out and listed.
@@ -216,38 +216,31 @@ def _match_classes(
         logger.info("%s: not known there, left as initialised: %s", source, ", ".join(added))
     own = model.state_dict()
     matched = dict(weights)
-    for name, (rows, has_background) in model.class_rows().items():
+    for name, layout in model.class_rows().items():
         value = weights.get(name)
         # a tensor of any other shape is not laid out by class: comparing will report it
-        if value is not None and _has_rows(value, own[name], rows, has_background, old, new):
-            matched[name] = _take_rows(value, own[name], rows, old, new)
+        if value is not None and _has_rows(value, own[name], layout, len(old), len(new)):
+            matched[name] = _take_rows(value, own[name], layout, old, new)
     return matched
 
 
-def _has_rows(
-    value: Tensor,
-    own: Tensor,
-    rows: int,
-    has_background: bool,
-    old: Sequence[str],
-    new: Sequence[str],
-) -> bool:
+def _has_rows(value: Tensor, own: Tensor, layout: ClassRows, old: int, new: int) -> bool:
     return (
-        len(value) == rows * (len(old) + has_background)
-        and len(own) == rows * (len(new) + has_background)
+        len(value) == layout.groups * layout.rows * (old + layout.has_background)
+        and len(own) == layout.groups * layout.rows * (new + layout.has_background)
         and value.shape[1:] == own.shape[1:]
     )
 
 
 def _take_rows(
-    value: Tensor, own: Tensor, rows: int, old: Sequence[str], new: Sequence[str]
+    value: Tensor, own: Tensor, layout: ClassRows, old: Sequence[str], new: Sequence[str]
 ) -> Tensor:
-    result = own.detach().clone()
-    position = {name: index for index, name in enumerate(old)}
+    """``own`` with the rows of the classes that ``value`` knows, and of the background."""
+    by_class = (layout.groups, -1, layout.rows, *own.shape[1:])
+    result, source = own.detach().clone(), value.reshape(by_class)
+    target = result.reshape(by_class)  # a view
     for index, name in enumerate(new):
-        if name in position:
-            start = position[name] * rows
-            result[index * rows : (index + 1) * rows] = value[start : start + rows]
-    background = len(new) * rows
-    result[background:] = value[len(old) * rows :]
+        if name in old:
+            target[:, index] = source[:, list(old).index(name)]
+    target[:, len(new) :] = source[:, len(old) :]
     return result

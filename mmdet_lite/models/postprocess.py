@@ -6,10 +6,13 @@ Letters: B images, A priors over all levels, N candidates, P proposals, D detect
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
+from mmdet_lite.models.nms import NMS, SoftNMS
 from mmdet_lite.models.priors.anchor_generator import Priors
 from mmdet_lite.registry import MODELS
 from mmdet_lite.structures.samples import Detections, Proposals
@@ -50,13 +53,28 @@ class ProposalSelector:
         Returns:
             P = min(max_per_img, candidates) proposals an image, sorted by score.
         """
-        scores, inds, level = self._best_of_each_level(scores, priors.level_sizes)
+        scores, inds, level = best_of_each_level(scores, priors.level_sizes, self.nms_pre)
         deltas = deltas.gather(1, inds[..., None].expand(-1, -1, 4))
         boxes = coder.decode(priors.boxes[inds], deltas, shapes)
+        return self.keep(boxes, scores, level, priors.ids[inds])
+
+    @torch.no_grad()
+    def keep(self, boxes: Tensor, scores: Tensor, group: Tensor, ids: Tensor) -> Proposals:
+        """Drop small boxes and duplicates, keep the best.
+
+        Args:
+            boxes: (B, N, 4).
+            scores: (B, N).
+            group: (N,) int64; boxes of different groups do not compete.
+            ids: (B, N) int64 identity of each candidate.
+
+        Returns:
+            P = min(max_per_img, N) proposals an image, sorted by score.
+        """
         valid = torch.ones_like(scores, dtype=torch.bool)
         if self.min_bbox_size >= 0:
             valid = (boxes[..., 2:] - boxes[..., :2] > self.min_bbox_size).all(-1)
-        keep = nms_mask(boxes, scores, level, valid, self.nms_iou_thr)
+        keep = nms_mask(boxes, scores, group, valid, self.nms_iou_thr)
 
         ranked, order = scores.masked_fill(~keep, -1).topk(min(self.max_per_img, keep.shape[1]))
         valid = ranked >= 0
@@ -65,22 +83,31 @@ class ProposalSelector:
             boxes=torch.where(valid[..., None], boxes, 0),
             scores=torch.where(valid, ranked, 0),
             valid=valid,
-            ids=priors.ids[inds.gather(1, order)],
+            ids=ids.gather(1, order),
         )
 
-    def _best_of_each_level(
-        self, scores: Tensor, level_sizes: tuple[int, ...]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Scores and prior indices (B, N) and levels (N,) of the candidates."""
-        best, inds, levels, start = [], [], [], 0
-        for level, size in enumerate(level_sizes):
-            count = min(self.nms_pre, size)
-            level_best, level_inds = scores[:, start : start + size].topk(count, dim=1)
-            best.append(level_best)
-            inds.append(level_inds + start)
-            levels.append(torch.full((count,), level, device=scores.device))
-            start += size
-        return torch.cat(best, dim=1), torch.cat(inds, dim=1), torch.cat(levels)
+
+def best_of_each_level(
+    scores: Tensor, level_sizes: Sequence[int], count: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The best ``count`` scores of each level, or all where there are fewer.
+
+    Args:
+        scores: (B, A), level after level.
+        level_sizes: how many of the A belong to each level.
+        count: how many to take of a level.
+
+    Returns:
+        Scores and indices into A (B, N), and levels (N,).
+    """
+    best, inds, levels, start = [], [], [], 0
+    for level, size in enumerate(level_sizes):
+        level_best, level_inds = scores[:, start : start + size].topk(min(count, size), dim=1)
+        best.append(level_best)
+        inds.append(level_inds + start)
+        levels.append(torch.full(level_best.shape[1:], level, device=scores.device))
+        start += size
+    return torch.cat(best, dim=1), torch.cat(inds, dim=1), torch.cat(levels)
 
 
 def nms_mask(boxes: Tensor, scores: Tensor, group: Tensor, valid: Tensor, iou_thr: float) -> Tensor:
@@ -109,47 +136,84 @@ def nms_mask(boxes: Tensor, scores: Tensor, group: Tensor, valid: Tensor, iou_th
 
 @torch.no_grad()
 def multiclass_nms(
-    boxes: Tensor, scores: Tensor, valid: Tensor, score_thr: float, iou_thr: float, max_per_img: int
-) -> tuple[Detections, Tensor]:
-    """Every class of every box is a candidate; NMS for each class; keep the best of all.
+    boxes: Tensor,
+    scores: Tensor,
+    valid: Tensor,
+    score_thr: float,
+    nms: NMS | SoftNMS,
+    max_per_img: int,
+) -> Detections:
+    """Every class of every box is a candidate; suppress duplicates; keep the best of all.
 
     Args:
         boxes: (B, P, K, 4), or (B, P, 1, 4) shared by the classes.
         scores: (B, P, K).
         valid: (B, P) bool.
         score_thr: candidates must score more than this.
-        iou_thr: overlap above which the lower-scored box of the same class is dropped.
+        nms: how duplicates are suppressed.
         max_per_img: detections kept an image, D.
 
     Returns:
-        Detections without masks, and (B, D) int64 which of the P boxes each came from.
+        Detections without masks.
     """
-    num_images, num_boxes, num_classes = scores.shape
     candidates = (scores > score_thr) & valid[..., None]
     image, source, label = candidates.nonzero(as_tuple=True)
-    found = boxes.expand(-1, -1, num_classes, 4)[image, source, label]
-    found_scores = scores[image, source, label]
-    # Image by image, for the reason that nms_mask gives; candidates are in the order of images.
-    kept, start = [], 0
-    for count in candidates.sum(dim=(1, 2)).tolist():
-        part = slice(start, start + count)
-        best = batched_nms(found[part], found_scores[part], label[part], iou_thr)  # by score
-        kept.append(best[:max_per_img] + start)
-        start += count
-    chosen = torch.cat(kept)
-    row = image[chosen]
-    column = torch.cat([torch.arange(len(best), device=boxes.device) for best in kept])
+    found = boxes.expand(-1, -1, scores.shape[2], 4)[image, source, label]
+    counts = candidates.sum(dim=(1, 2)).tolist()
+    return _detections(counts, found, scores[image, source, label], label, nms, max_per_img)
 
-    detections = Detections(
-        boxes=boxes.new_zeros(num_images, max_per_img, 4),
-        scores=scores.new_zeros(num_images, max_per_img),
-        labels=torch.zeros(num_images, max_per_img, dtype=torch.long, device=boxes.device),
-        valid=torch.zeros(num_images, max_per_img, dtype=torch.bool, device=boxes.device),
+
+@torch.no_grad()
+def dense_nms(
+    boxes: Tensor,
+    scores: Tensor,
+    labels: Tensor,
+    valid: Tensor,
+    nms: NMS | SoftNMS,
+    max_per_img: int,
+) -> Detections:
+    """Suppress duplicates among candidates that have one class each; keep the best of all.
+
+    Args:
+        boxes: (B, N, 4).
+        scores: (B, N).
+        labels: (B, N) int64.
+        valid: (B, N) bool; the others are dropped.
+        nms: how duplicates are suppressed.
+        max_per_img: detections kept an image, D.
+
+    Returns:
+        Detections without masks.
+    """
+    counts = valid.sum(dim=1).tolist()
+    return _detections(counts, boxes[valid], scores[valid], labels[valid], nms, max_per_img)
+
+
+def _detections(
+    counts: list[int],
+    boxes: Tensor,
+    scores: Tensor,
+    labels: Tensor,
+    nms: NMS | SoftNMS,
+    max_per_img: int,
+) -> Detections:
+    """Candidates in the order of the images, ``counts`` of each, to padded detections.
+
+    Image by image, for the reason that :func:`nms_mask` gives.
+    """
+    found = Detections(
+        boxes=boxes.new_zeros(len(counts), max_per_img, 4),
+        scores=scores.new_zeros(len(counts), max_per_img),
+        labels=labels.new_zeros(len(counts), max_per_img),
+        valid=torch.zeros(len(counts), max_per_img, dtype=torch.bool, device=boxes.device),
     )
-    sources = torch.zeros_like(detections.labels)
-    detections.boxes[row, column] = found[chosen]
-    detections.scores[row, column] = found_scores[chosen]
-    detections.labels[row, column] = label[chosen]
-    detections.valid[row, column] = True
-    sources[row, column] = source[chosen]
-    return detections, sources
+    start = 0
+    for i, count in enumerate(counts):
+        part = slice(start, start + count)
+        kept, kept_scores = nms.select(boxes[part], scores[part], labels[part], max_per_img)
+        found.boxes[i, : len(kept)] = boxes[part][kept]
+        found.scores[i, : len(kept)] = kept_scores
+        found.labels[i, : len(kept)] = labels[part][kept]
+        found.valid[i, : len(kept)] = True
+        start += count
+    return found

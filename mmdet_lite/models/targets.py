@@ -6,6 +6,7 @@ R sampled RoIs, M mask RoIs an image, K classes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -39,6 +40,8 @@ class BoxTargets:
         is_pos: (B, S) bool.
         valid: (B, S) bool.
         assigned_gt: (B, S) int64 index into G, 0 where not positive.
+        ids: (B, S) int64 identity of each prior.
+        is_gt: (B, S) bool: the prior is a ground truth that joined the proposals.
     """
 
     priors: Tensor
@@ -49,6 +52,8 @@ class BoxTargets:
     is_pos: Tensor
     valid: Tensor
     assigned_gt: Tensor
+    ids: Tensor
+    is_gt: Tensor
 
 
 @torch.no_grad()
@@ -76,8 +81,8 @@ def anchor_target(
     """
     assigned_gt = assigner.assign(priors.boxes, gt, prior_valid)
     sampled = sampler.sample(assigned_gt, box_keys(keys, priors.ids, _ANCHOR_STREAM))
-    boxes = priors.boxes.expand(len(keys), -1, 4)
-    return _encode(boxes, assigned_gt, sampled, gt, coder, num_classes, pos_weight)
+    boxes, ids = priors.boxes.expand(len(keys), -1, 4), priors.ids.expand(len(keys), -1)
+    return _encode(boxes, ids, assigned_gt, sampled, gt, coder, num_classes, pos_weight)
 
 
 @torch.no_grad()
@@ -90,10 +95,17 @@ def bbox_target(
     coder: nn.Module | None,
     num_classes: int,
     pos_weight: float = 1.0,
+    stage: int = 0,
+    hardness: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> BoxTargets:
     """Sample RoIs and make the targets of a box head; arguments as in :func:`anchor_target`.
 
     Where the sampler says so the ground truths lead the list of proposals, each assigned to itself.
+
+    Args:
+        stage: of a cascade; each draws its own random keys.
+        hardness: (B, P, 4) boxes and their (B, P) labels in 0..K to (B, P) what the sampler prefers
+            in place of random keys (OHEM).
     """
     boxes, ids = proposals.boxes, proposals.ids
     assigned_gt = assigner.assign(boxes, gt, proposals.valid)
@@ -103,8 +115,16 @@ def bbox_target(
         boxes = torch.cat([gt.boxes, boxes], dim=1)
         ids = torch.cat([gt_ids.expand(len(keys), -1), ids], dim=1)
         assigned_gt = torch.cat([torch.where(gt.valid, position, IGNORE), assigned_gt], dim=1)
-    sampled = sampler.sample(assigned_gt, box_keys(keys, ids, _ROI_STREAM))
-    return _encode(boxes, assigned_gt, sampled, gt, coder, num_classes, pos_weight)
+    if hardness is None:
+        preference = box_keys(keys, ids, _ROI_STREAM + stage)
+    else:
+        labels = gt.labels.gather(1, assigned_gt.clamp(min=0))
+        preference = hardness(boxes, torch.where(assigned_gt >= 0, labels, num_classes))
+    sampled = sampler.sample(assigned_gt, preference)
+    targets = _encode(boxes, ids, assigned_gt, sampled, gt, coder, num_classes, pos_weight)
+    if sampler.add_gt_as_proposals:
+        targets.is_gt = targets.valid & (targets.inds < gt.valid.shape[1])
+    return targets
 
 
 @torch.no_grad()
@@ -151,6 +171,7 @@ def mask_target(
 
 def _encode(
     boxes: Tensor,
+    ids: Tensor,
     assigned_gt: Tensor,
     sampled: Sampled,
     gt: GroundTruth,
@@ -176,6 +197,8 @@ def _encode(
         is_pos=is_pos,
         valid=sampled.valid,
         assigned_gt=gt_index,
+        ids=ids.gather(1, sampled.inds),
+        is_gt=torch.zeros_like(is_pos),
     )
 
 

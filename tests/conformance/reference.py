@@ -19,8 +19,8 @@ ROOT = Path(os.environ.get("MMDET_LITE_REFERENCE") or Path(__file__).parents[1] 
 class Arrays:
     """The arrays of one .npz file as tensors; float16 values are exact and become float32."""
 
-    def __init__(self, name: str):
-        self._file = np.load(ROOT / "two_stage" / f"{name}.npz")
+    def __init__(self, name: str, folder: str = "two_stage"):
+        self._file = np.load(ROOT / folder / f"{name}.npz")
         self.names = list(self._file.files)
 
     def __getitem__(self, name: str) -> Tensor:

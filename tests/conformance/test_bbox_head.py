@@ -9,6 +9,7 @@ from reference import Arrays, close, close_boxes, make_gt, pad_rows
 from mmdet_lite.models.assigners import MaxIoUAssigner
 from mmdet_lite.models.coders import DeltaXYWHBBoxCoder
 from mmdet_lite.models.losses import CrossEntropyLoss, L1Loss, SmoothL1Loss
+from mmdet_lite.models.nms import NMS, SoftNMS
 from mmdet_lite.models.roi_heads import ConvFCBBoxHead
 from mmdet_lite.models.samplers import RandomSampler
 from mmdet_lite.models.targets import BoxTargets, bbox_target
@@ -144,14 +145,17 @@ def test_gradients_equal_the_reference():
     close(deltas.grad, REF["l1_grad_bbox_pred"])
 
 
-@pytest.mark.parametrize("case", ["plain", "rescale", "max20"])
+SOFT_NMS = SoftNMS(iou_thr=0.5, sigma=0.5, min_score=0.05, method="linear")
+
+
+@pytest.mark.parametrize("case", ["plain", "rescale", "max20", "soft_nms"])
 def test_predictions_equal_the_reference(case):
     max_per_img = 20 if case == "max20" else int(PRED["max_per_img"])
     num_classes = int(PRED["num_classes"])
     head = _head(
         num_classes,
         score_thr=float(PRED["score_thr"]),
-        nms_iou_thr=float(PRED["nms_iou_thr"]),
+        nms=SOFT_NMS if case == "soft_nms" else NMS(float(PRED["nms_iou_thr"])),
         max_per_img=max_per_img,
     )
     proposals = _proposals([PRED[f"img{i}_rois"][:, 1:] for i in range(2)])

@@ -93,7 +93,7 @@ def _model_config() -> dict:
                 loss_cls=dict(type="CrossEntropyLoss"),
                 loss_bbox=dict(type="L1Loss"),
                 score_thr=test["rcnn"]["score_thr"],
-                nms_iou_thr=test["rcnn"]["nms"]["iou_threshold"],
+                nms={"type": "NMS", "iou_thr": test["rcnn"]["nms"]["iou_threshold"]},
                 max_per_img=test["rcnn"]["max_per_img"],
             ),
             mask_head=dict(

@@ -24,6 +24,8 @@ R18 = {
         ("faster-rcnn_r50", "faster-rcnn_r50_fpn.py", {}),
         ("faster-rcnn_r18", "faster-rcnn_r50_fpn.py", R18),
         ("mask-rcnn_r50", "mask-rcnn_r50_fpn.py", {}),
+        ("cascade-rcnn_r50", "cascade-rcnn_r50_fpn.py", {}),
+        ("retinanet_r50", "retinanet_r50_fpn.py", {}),
     ],
 )
 def test_parameters_equal_the_reference(name, config, options):

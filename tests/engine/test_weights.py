@@ -11,6 +11,7 @@ from torch import nn
 from mmdet_lite.engine.checkpoint import CheckpointError, save_checkpoint, write_atomically
 from mmdet_lite.engine.ema import ExponentialMovingAverage
 from mmdet_lite.engine.weights import load_weights
+from mmdet_lite.models.class_rows import ClassRows
 from mmdet_lite.safetensors_file import safetensors_bytes
 
 
@@ -26,7 +27,7 @@ class Head(nn.Module):
             nn.init.constant_(parameter, value)
 
     def class_rows(self):
-        return {"fc_cls.weight": (1, True), "fc_reg.weight": (2, False)}
+        return {"fc_cls.weight": ClassRows(1, has_background=True), "fc_reg.weight": ClassRows(2)}
 
 
 def numbered(num_classes: int) -> Head:
@@ -181,3 +182,20 @@ def test_one_flipped_bit_of_safetensors_is_found_by_the_checksum(safetensors):
     safetensors.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"a.safetensors is damaged: its SHA-256 is"):
         load_weights(Head(3), safetensors)
+
+
+def test_rows_of_a_dense_head_are_matched_within_each_anchor():
+    class Dense(nn.Module):
+        def __init__(self, num_classes: int):
+            super().__init__()
+            self.retina_cls = nn.Linear(1, 2 * num_classes, bias=False)
+
+        def class_rows(self):
+            return {"retina_cls.weight": ClassRows(1, groups=2)}
+
+    head = Dense(3)
+    nn.init.zeros_(head.retina_cls.weight)
+    weights = {"retina_cls.weight": torch.arange(1.0, 5)[:, None]}  # anchors x (cat, dog)
+    given = {"model": weights, "meta": {"classes": ["cat", "dog"]}}
+    load_weights(head, given, classes=("dog", "emu", "cat"))
+    assert head.retina_cls.weight[:, 0].tolist() == [2, 0, 1, 4, 0, 3]

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from mmdet_lite.models.coders import DeltaXYWHBBoxCoder
+from mmdet_lite.models.nms import NMS
 from mmdet_lite.models.postprocess import ProposalSelector, multiclass_nms, nms_mask
 from mmdet_lite.models.priors import Priors
-from mmdet_lite.structures.samples import Proposals
+from mmdet_lite.structures.samples import Detections, Proposals
 
 LEVELS = (4, 2)
 BOXES = torch.tensor(
@@ -131,73 +132,80 @@ def _detect(scores: list, boxes: torch.Tensor | None = None, **settings):
     boxes = BOXES[: scores.shape[1]].expand(len(scores), -1, 4) if boxes is None else boxes
     boxes = boxes[:, :, None] if boxes.dim() == 3 else boxes
     valid = settings.pop("valid", torch.ones(scores.shape[:2], dtype=torch.bool))
-    settings = dict(score_thr=0.05, iou_thr=0.5, max_per_img=4) | settings
+    settings = dict(score_thr=0.05, max_per_img=4) | settings
+    settings["nms"] = NMS(settings.pop("iou_thr", 0.5))
     return multiclass_nms(boxes, scores, valid, **settings)
 
 
+def _sources(detections: Detections) -> list[list[int]]:
+    """Which of ``BOXES`` the valid detections of each image are."""
+    rows = BOXES.tolist()
+    return [
+        [rows.index(box) for box in boxes[valid].tolist()]
+        for boxes, valid in zip(detections.boxes, detections.valid, strict=True)
+    ]
+
+
 def test_classes_do_not_suppress_each_other():
-    detections, sources = _detect([[[0.9, 0.1], [0.8, 0.3], [0.04, 0.05]]])
+    detections = _detect([[[0.9, 0.1], [0.8, 0.3], [0.04, 0.05]]])
     assert detections.labels[0, :2].tolist() == [0, 1]
-    assert sources[0, :2].tolist() == [0, 1]
+    assert _sources(detections) == [[0, 1]]
     torch.testing.assert_close(detections.scores, torch.tensor([[0.9, 0.3, 0, 0]]))
     assert detections.valid.tolist() == [[True, True, False, False]]
-    assert torch.equal(detections.boxes[0, :2], BOXES[:2])
     assert detections.masks is None
 
 
 def test_score_must_exceed_the_threshold():
-    detections, _ = _detect([[[0.5], [0.1], [0.2], [0.5]]], score_thr=0.5)
+    detections = _detect([[[0.5], [0.1], [0.2], [0.5]]], score_thr=0.5)
     assert not detections.valid.any()
 
 
 def test_no_candidate_gives_padding_only():
-    detections, sources = _detect([[[0.0, 0.0]] * 3] * 2)
+    detections = _detect([[[0.0, 0.0]] * 3] * 2)
     assert detections.boxes.shape == (2, 4, 4)
     assert not detections.valid.any()
     assert not detections.boxes.any()
-    assert not sources.any()
 
 
 def test_no_boxes_at_all_give_padding_only():
     valid = torch.zeros(2, 0, dtype=torch.bool)
-    detections, _ = multiclass_nms(
-        torch.zeros(2, 0, 1, 4), torch.zeros(2, 0, 3), valid, 0.05, 0.5, 4
+    detections = multiclass_nms(
+        torch.zeros(2, 0, 1, 4), torch.zeros(2, 0, 3), valid, 0.05, NMS(), 4
     )
     assert detections.valid.tolist() == [[False] * 4] * 2
 
 
 def test_invalid_boxes_are_no_candidates():
     valid = torch.tensor([[False, True, True]])
-    detections, sources = _detect([[[0.9], [0.8], [0.7]]], valid=valid, iou_thr=0.6)
-    assert sources[detections.valid].tolist() == [1, 2]
+    detections = _detect([[[0.9], [0.8], [0.7]]], valid=valid, iou_thr=0.6)
+    assert _sources(detections) == [[1, 2]]
 
 
 def test_only_the_best_are_kept_over_all_classes():
     scores = [[[0.9, 0.2], [0.1, 0.1], [0.3, 0.8], [0.7, 0.6]]]
-    detections, _ = _detect(scores, max_per_img=3, iou_thr=0.99)
+    detections = _detect(scores, max_per_img=3, iou_thr=0.99)
     torch.testing.assert_close(detections.scores, torch.tensor([[0.9, 0.8, 0.7]]))
     assert detections.labels.tolist() == [[0, 1, 0]]
 
 
 def test_images_are_filled_independently():
     scores = [[[0.0]] * 4, [[0.9], [0.0], [0.0], [0.8]], [[0.1], [0.0], [0.3], [0.2]]]
-    detections, sources = _detect(scores, max_per_img=2)
+    detections = _detect(scores, max_per_img=2)
     assert detections.valid.sum(dim=1).tolist() == [0, 2, 2]
-    assert sources.tolist() == [[0, 0], [0, 3], [2, 3]]
+    assert _sources(detections) == [[], [0, 3], [2, 3]]
 
 
 def test_tied_scores_keep_one_box_of_a_pair_and_all_separate_boxes():
-    detections, sources = _detect([[[0.5], [0.5], [0.0], [0.5]]])
+    detections = _detect([[[0.5], [0.5], [0.0], [0.5]]])
     assert int(detections.valid.sum()) == 2
-    assert 3 in sources[0, :2].tolist()
+    assert 3 in _sources(detections)[0]
 
 
 def test_each_class_may_have_its_own_box():
     boxes = torch.stack([BOXES[:2], BOXES[2:4]], dim=1)[None]  # (1, 2, K = 2, 4)
-    detections, sources = _detect([[[0.9, 0.1], [0.2, 0.8]]], boxes=boxes, iou_thr=0.99)
-    expected = boxes[0, sources[0], detections.labels[0]]
+    detections = _detect([[[0.9, 0.1], [0.2, 0.8]]], boxes=boxes, iou_thr=0.99)
     assert detections.labels.tolist() == [[0, 1, 0, 1]]
-    assert torch.equal(detections.boxes[0], expected)
+    assert _sources(detections) == [[0, 3, 1, 2]]
 
 
 @pytest.mark.parametrize("num_classes", [1, 80])
@@ -208,12 +216,11 @@ def test_detections_of_a_batch_equal_those_of_its_single_images(num_classes):
     scores = torch.zeros(8, 100, num_classes)
     scores.scatter_(2, label[..., None], torch.rand(8, 100, 1, generator=generator) * 0.9 + 0.1)
     valid = torch.rand(8, 100, generator=generator) > 0.1
-    together, sources = multiclass_nms(boxes, scores, valid, 0.05, 0.5, 50)
+    together = multiclass_nms(boxes, scores, valid, 0.05, NMS(), 50)
     assert int(together.valid.sum()) < 8 * 50
     for i in range(8):
         one = slice(i, i + 1)
-        alone, own = multiclass_nms(boxes[one], scores[one], valid[one], 0.05, 0.5, 50)
-        assert torch.equal(own[0], sources[i])
+        alone = multiclass_nms(boxes[one], scores[one], valid[one], 0.05, NMS(), 50)
         assert torch.equal(alone.scores[0], together.scores[i])
         assert torch.equal(alone.boxes[0], together.boxes[i])
 
@@ -222,10 +229,10 @@ def test_padding_rows_change_nothing():
     boxes, scores = _clusters(1), torch.rand(1, 100, 3, generator=torch.Generator().manual_seed(1))
     valid = torch.ones(1, 100, dtype=torch.bool)
     padded_valid = torch.cat([valid, torch.zeros(1, 20, dtype=torch.bool)], dim=1)
-    settings = (0.05, 0.5, 300)
-    expected, sources = multiclass_nms(boxes[:, :, None], scores, valid, *settings)
+    settings = (0.05, NMS(), 300)
+    expected = multiclass_nms(boxes[:, :, None], scores, valid, *settings)
     padded_boxes = torch.cat([boxes, boxes[:, :20]], dim=1)[:, :, None]
     padded_scores = torch.cat([scores, torch.ones(1, 20, 3)], dim=1)
-    padded, padded_sources = multiclass_nms(padded_boxes, padded_scores, padded_valid, *settings)
+    padded = multiclass_nms(padded_boxes, padded_scores, padded_valid, *settings)
     assert torch.equal(padded.boxes, expected.boxes)
-    assert torch.equal(padded_sources, sources)
+    assert torch.equal(padded.scores, expected.scores)

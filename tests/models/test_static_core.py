@@ -9,7 +9,10 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmdet_lite.models.targets import anchor_target, bbox_target, mask_target
+from mmdet_lite.models.dense_heads import FCOSHead
+from mmdet_lite.models.losses import BinaryCrossEntropyLoss, FocalLoss, IoULoss
+from mmdet_lite.models.roi_heads.mask_branch import mask_loss, num_mask_rois
+from mmdet_lite.models.targets import BoxTargets, anchor_target, bbox_target, mask_target
 from mmdet_lite.registry import MODELS, build
 from mmdet_lite.structures.samples import Batch, GroundTruth, ImageMeta, Proposals, to_device
 
@@ -122,14 +125,50 @@ class Regions:
         return run, (targets, self.batch.gt)
 
     def mask_loss(self) -> tuple[Callable, tuple]:
-        return self.model.roi_head.mask_loss, (self.feats, self._targets(), self.batch)
+        head = self.model.roi_head
+
+        def run(feats: list, targets: BoxTargets, batch: Batch):
+            most = num_mask_rois(targets, head.sampler.max_pos, padded=True)
+            pooled = head.mask_roi_extractor(feats, targets.priors[:, :most])
+            return mask_loss(head.mask_head, pooled, targets, batch)
+
+        return run, (self.feats, self._targets(), self.batch)
+
+    def refined_boxes(self) -> tuple[Callable, tuple]:
+        """What the next stage of a cascade begins with."""
+        head, targets = self.model.roi_head.bbox_head, self._targets()
+        pooled = self.model.roi_head.bbox_roi_extractor(self.feats, targets.priors)
+
+        def run(pooled: torch.Tensor, targets: BoxTargets, batch: Batch):
+            logits, deltas = head(pooled)
+            return {"": head.refine(targets.priors, logits, deltas, targets.labels, batch.shapes)}
+
+        return run, (pooled.detach(), targets, self.batch)
+
+    def retina_loss(self) -> tuple[Callable, tuple]:
+        cfg = Config.fromfile(CONFIG.with_name("retinanet_r50_fpn.py")).model.bbox_head
+        cfg.update(num_classes=3, in_channels=8, feat_channels=8)
+        head = build(cfg, MODELS).to(self.batch.images.device)
+        return head.loss, (head(self.feats), self.batch)
+
+    def fcos_loss(self) -> tuple[Callable, tuple]:
+        head = FCOSHead(
+            *(3, 8, [4, 8, 16, 32, 64], FocalLoss(), IoULoss(), BinaryCrossEntropyLoss()),
+            feat_channels=8,
+            num_groups=2,
+            normalizer="rank",
+        ).to(self.batch.images.device)
+        return head.loss, (head(self.feats), self.batch)
 
     def _targets(self):
         run, args = self.roi_targets()
         return run(*args)
 
 
-REGIONS = ["anchor_targets", "rpn_loss", "roi_targets", "box_loss", "mask_targets", "mask_loss"]
+REGIONS = [
+    *("anchor_targets", "rpn_loss", "roi_targets", "box_loss", "mask_targets", "mask_loss"),
+    *("refined_boxes", "retina_loss", "fcos_loss"),
+]
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -49,7 +49,7 @@ model = dict(
             loss_cls=dict(type="CrossEntropyLoss"),
             loss_bbox=dict(type="L1Loss"),
             score_thr=0.05,
-            nms_iou_thr=0.5,
+            nms=dict(type="NMS", iou_thr=0.5),
             max_per_img=100,
         ),
         mask_roi_extractor=dict(

@@ -1,5 +1,6 @@
 """Assigners: which ground truth, if any, each prior learns."""
 
+from mmdet_lite.models.assigners.fcos_assigner import FCOSAssigner
 from mmdet_lite.models.assigners.max_iou_assigner import IGNORE, NEGATIVE, MaxIoUAssigner
 
-__all__ = ["IGNORE", "NEGATIVE", "MaxIoUAssigner"]
+__all__ = ["IGNORE", "NEGATIVE", "FCOSAssigner", "MaxIoUAssigner"]

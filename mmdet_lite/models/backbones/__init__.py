@@ -1,5 +1,5 @@
 """Backbones: from an image to maps C2..C5."""
 
-from mmdet_lite.models.backbones.resnet import ResNet
+from mmdet_lite.models.backbones.resnet import ResLayer, ResNet
 
-__all__ = ["ResNet"]
+__all__ = ["ResLayer", "ResNet"]

@@ -1,9 +1,13 @@
-"""ResNet (He et al. 2016) with torchvision's parameter names. Letters: B images, Ci channels."""
+"""ResNet (He et al. 2016) and ResNeXt (Xie et al. 2017) with torchvision's parameter names.
+
+Letters: B images, Ci channels.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -12,80 +16,44 @@ from torch.nn.modules.batchnorm import _BatchNorm  # also SyncBatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from mmdet_lite.models.backbones.pretrained import load_pretrained_backbone
+from mmdet_lite.models.backbones.residual_blocks import (
+    BlockStyle,
+    architecture,
+    build_stage,
+    init_random,
+    keep_statistics,
+)
 from mmdet_lite.registry import MODELS
-
-
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut."""
-
-    expansion = 1
-
-    def __init__(self, in_channels: int, channels: int, stride: int, style: str):
-        super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(channels)
-        self.downsample = _shortcut(in_channels, channels, stride)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, in_channels, H, W) to (B, channels, H / stride, W / stride)."""
-        out = F.relu(self.bn1(self.conv1(x)))
-        out = self.bn2(self.conv2(out))
-        return F.relu(out + (x if self.downsample is None else self.downsample(x)))
-
-
-class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolution and a shortcut; the stride is the 3x3's, or in caffe style the
-    first one's."""
-
-    expansion = 4
-
-    def __init__(self, in_channels: int, channels: int, stride: int, style: str):
-        super().__init__()
-        stride1, stride2 = (stride, 1) if style == "caffe" else (1, stride)
-        self.conv1 = nn.Conv2d(in_channels, channels, 1, stride1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, stride2, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(channels)
-        self.conv3 = nn.Conv2d(channels, channels * 4, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(channels * 4)
-        self.downsample = _shortcut(in_channels, channels * 4, stride)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, in_channels, H, W) to (B, 4 * channels, H / stride, W / stride)."""
-        out = F.relu(self.bn1(self.conv1(x)))
-        out = F.relu(self.bn2(self.conv2(out)))
-        out = self.bn3(self.conv3(out))
-        return F.relu(out + (x if self.downsample is None else self.downsample(x)))
-
-
-_ARCHITECTURES = {
-    18: (BasicBlock, (2, 2, 2, 2)),
-    34: (BasicBlock, (3, 4, 6, 3)),
-    50: (Bottleneck, (3, 4, 6, 3)),
-    101: (Bottleneck, (3, 4, 23, 3)),
-}
 
 
 @MODELS.register_module()
 class ResNet(nn.Module):
-    """Residual network without the classifier.
+    """Residual network without the classifier; ResNeXt with ``groups`` and ``base_width``.
 
     Args:
-        depth: 18, 34, 50 or 101.
+        depth: 18, 34, 50, 101 or 152.
         base_channels: channels of the stem and of the first stage.
-        out_indices: stages whose output is returned, 0 (C2, stride 4) to 3 (C5, stride 32).
+        out_indices: stages whose output is returned, 0 (C2, stride 4) to 3 (C5, stride 32). Later
+            stages are not built.
+        strides, dilations: of each stage.
         frozen_stages: the stem and this many stages are not trained; -1: all are, 0: only the stem
             is frozen.
         norm_eval: batch norms keep their running statistics in training.
         style: 'pytorch' or 'caffe': which convolution of a bottleneck has the stride.
+        groups, base_width: of the 3x3 convolution of a bottleneck (ResNeXt 32x4d: 32 and 4).
+        norm_cfg: normalisation, in mmcv's form: ``dict(type='BN', requires_grad=False)`` trains no
+            scale and shift, ``dict(type='GN', num_groups=32)`` is Group Normalization.
+        conv_cfg: kind of convolution, in mmcv's form: ``dict(type='ConvWS')`` standardises weights.
+        dcn_cfg: ``dict(type='DCN' or 'DCNv2', deform_groups=1)``: deformable 3x3 convolutions in
+            the bottlenecks of the stages of ``dcn_stages``.
+        dcn_stages: which stages, 0..3.
         pretrained: what :meth:`init_weights` loads: path of a state dict, 'torchvision://resnet50'
             or the like, or None for random weights.
         activation_checkpointing: recompute each block in the backward pass, to save memory.
 
     Raises:
-        ValueError: an unknown depth or style, or more frozen stages than there are.
+        ValueError: an unknown depth or style, more frozen stages than there are, or groups or
+            deformable convolutions in a network without bottlenecks.
     """
 
     def __init__(
@@ -93,19 +61,26 @@ class ResNet(nn.Module):
         depth: int,
         base_channels: int = 64,
         out_indices: Sequence[int] = (0, 1, 2, 3),
+        strides: Sequence[int] = (1, 2, 2, 2),
+        dilations: Sequence[int] = (1, 1, 1, 1),
         frozen_stages: int = -1,
         norm_eval: bool = False,
         style: str = "pytorch",
+        groups: int = 1,
+        base_width: int = 4,
+        norm_cfg: dict | None = None,
+        conv_cfg: dict | None = None,
+        dcn_cfg: dict | None = None,
+        dcn_stages: Sequence[int] = (),
         pretrained: str | None = None,
         activation_checkpointing: bool = False,
     ):
         super().__init__()
-        if depth not in _ARCHITECTURES:
-            raise ValueError(f"ResNet depth must be one of {sorted(_ARCHITECTURES)}, got {depth}")
-        if style not in ("pytorch", "caffe"):
-            raise ValueError(f"ResNet style must be 'pytorch' or 'caffe', got {style!r}")
+        block, counts = architecture(depth)
         if not -1 <= frozen_stages <= 4:
             raise ValueError(f"ResNet frozen_stages must be in -1..4, got {frozen_stages}")
+        if block.expansion == 1 and (groups > 1 or dcn_cfg is not None):
+            raise ValueError(f"ResNet groups and dcn_cfg need a depth of 50 or more, got {depth}")
         self.depth = depth
         self.out_indices = tuple(out_indices)
         self.frozen_stages = frozen_stages
@@ -113,25 +88,22 @@ class ResNet(nn.Module):
         self.pretrained = pretrained
         self.activation_checkpointing = activation_checkpointing
 
-        self.conv1 = nn.Conv2d(3, base_channels, 7, stride=2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(base_channels)
-        block, counts = _ARCHITECTURES[depth]
+        plain = BlockStyle(style, groups, base_width, base_channels, norm_cfg, conv_cfg)
+        self.conv1 = plain.conv(3, base_channels, 7, stride=2, padding=3)
+        self.norm_name, norm = plain.norm(base_channels, 1)
+        self.add_module(self.norm_name, norm)
         in_channels = base_channels
-        for stage, count in enumerate(counts[: max(self.out_indices) + 1]):
+        for stage in range(max(self.out_indices) + 1):
+            shared = replace(plain, dcn_cfg=dcn_cfg if stage in dcn_stages else None)
             channels = base_channels * 2**stage
-            strides = [1 if stage == 0 else 2] + [1] * (count - 1)
-            blocks = []
-            for stride in strides:
-                blocks.append(block(in_channels, channels, stride, style))
-                in_channels = channels * block.expansion
-            setattr(self, f"layer{stage + 1}", nn.Sequential(*blocks))
-        self._init_random()
+            layer = build_stage(
+                *(block, counts[stage], in_channels, channels),
+                *(strides[stage], dilations[stage], shared),
+            )
+            setattr(self, f"layer{stage + 1}", layer)
+            in_channels = channels * block.expansion
+        init_random(self)
         self._freeze()
-
-    def _init_random(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def init_weights(self) -> None:
         """Load the pretrained weights, if there are any; see ``load_pretrained_backbone``."""
@@ -142,7 +114,8 @@ class ResNet(nn.Module):
         if self.frozen_stages < 0:
             return []
         layers = [getattr(self, f"layer{i + 1}", None) for i in range(self.frozen_stages)]
-        return [self.conv1, self.bn1] + [layer for layer in layers if layer is not None]
+        stem = [self.conv1, getattr(self, self.norm_name)]
+        return stem + [layer for layer in layers if layer is not None]
 
     def _freeze(self) -> None:
         for module in self._frozen_modules():
@@ -154,14 +127,12 @@ class ResNet(nn.Module):
         for module in self._frozen_modules():
             module.eval()
         if self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
+            keep_statistics(self)
         return self
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Images (B, 3, H, W) to the chosen maps (B, Ci, H / stride, W / stride), finest first."""
-        x = F.relu(self.bn1(self.conv1(x)))
+        x = F.relu(getattr(self, self.norm_name)(self.conv1(x)))
         x = F.max_pool2d(x, kernel_size=3, stride=2, padding=1)
         outs = []
         for stage in range(max(self.out_indices) + 1):
@@ -178,6 +149,62 @@ class ResNet(nn.Module):
         return block(x)
 
 
+@MODELS.register_module()
+class ResLayer(nn.Module):
+    """One stage of a ResNet as a head on pooled RoIs (C4 models).
+
+    Args:
+        depth: of the network that the stage belongs to.
+        stage: which stage, 0..3.
+        stride, dilation: of the stage.
+        norm_eval: batch norms keep their running statistics in training.
+        style, norm_cfg: see :class:`ResNet`.
+        pretrained: what :meth:`init_weights` loads, a whole ResNet's weights; see :class:`ResNet`.
+
+    Raises:
+        ValueError: an unknown depth or style.
+    """
+
+    def __init__(
+        self,
+        depth: int,
+        stage: int = 3,
+        stride: int = 2,
+        dilation: int = 1,
+        norm_eval: bool = True,
+        style: str = "pytorch",
+        norm_cfg: dict | None = None,
+        pretrained: str | None = None,
+    ):
+        super().__init__()
+        block, counts = architecture(depth)
+        self.norm_eval = norm_eval
+        self.pretrained = pretrained
+        self.name = f"layer{stage + 1}"
+        channels = 64 * 2**stage
+        in_channels = channels // 2 * block.expansion
+        shared = BlockStyle(style, norm_cfg=norm_cfg)
+        stage_args = (block, counts[stage], in_channels, channels, stride, dilation, shared)
+        self.add_module(self.name, build_stage(*stage_args))
+        init_random(self)
+
+    def init_weights(self) -> None:
+        """Load the stage's part of the pretrained weights, if there are any."""
+        if self.pretrained is not None:
+            load_pretrained_backbone(self, self.pretrained)
+
+    def train(self, mode: bool = True) -> ResLayer:
+        """Switch the mode; with ``norm_eval`` batch norms stay in eval mode."""
+        super().train(mode)
+        if self.norm_eval:
+            keep_statistics(self)
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, Ci, H, W) to (N, 2 * Ci, H / stride, W / stride)."""
+        return getattr(self, self.name)(x)
+
+
 @contextmanager
 def _fixed_statistics(block: nn.Module) -> Iterator[None]:
     """While a block is recomputed its batch norms must not average the same batch in again."""
@@ -190,10 +217,3 @@ def _fixed_statistics(block: nn.Module) -> Iterator[None]:
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
-
-
-def _shortcut(in_channels: int, channels: int, stride: int) -> nn.Sequential | None:
-    if stride == 1 and in_channels == channels:
-        return None
-    conv = nn.Conv2d(in_channels, channels, 1, stride, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(channels))

@@ -1,5 +1,7 @@
 """Heads that predict at every cell of the feature maps."""
 
+from mmdet_lite.models.dense_heads.fcos_head import FCOSHead, FCOSOutput
+from mmdet_lite.models.dense_heads.retina_head import DenseOutput, RetinaHead
 from mmdet_lite.models.dense_heads.rpn_head import RPNHead, RPNOutput
 
-__all__ = ["RPNHead", "RPNOutput"]
+__all__ = ["DenseOutput", "FCOSHead", "FCOSOutput", "RPNHead", "RPNOutput", "RetinaHead"]

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmdet_lite.models.assigners.max_iou_assigner import MaxIoUAssigner
+from mmdet_lite.models.dense_heads.flatten import flatten_map
 from mmdet_lite.models.losses.reduce import check_box_loss, check_normalizer, normalize
 from mmdet_lite.models.postprocess import ProposalSelector
 from mmdet_lite.models.priors.anchor_generator import AnchorGenerator, Priors
@@ -95,8 +96,8 @@ class RPNHead(nn.Module):
         logits, deltas = [], []
         for feat in feats:
             hidden = F.relu(self.rpn_conv(feat))
-            logits.append(_flatten(self.rpn_cls(hidden), 1)[..., 0])
-            deltas.append(_flatten(self.rpn_reg(hidden), 4))
+            logits.append(flatten_map(self.rpn_cls(hidden), 1)[..., 0])
+            deltas.append(flatten_map(self.rpn_reg(hidden), 4))
         shapes = [tuple(feat.shape[-2:]) for feat in feats]
         priors = self.anchor_generator(shapes, feats[0].device)
         return RPNOutput(torch.cat(logits, dim=1).float(), torch.cat(deltas, dim=1).float(), priors)
@@ -153,8 +154,3 @@ class RPNHead(nn.Module):
         selector = self.train_selector if training else self.test_selector
         scores = output.logits.sigmoid()
         return selector.select(scores, output.deltas, output.priors, self.bbox_coder, shapes)
-
-
-def _flatten(maps: Tensor, channels: int) -> Tensor:
-    """(B, num_base * channels, H, W) to (B, H * W * num_base, channels)."""
-    return maps.permute(0, 2, 3, 1).reshape(len(maps), -1, channels)

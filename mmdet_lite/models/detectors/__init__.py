@@ -1,5 +1,7 @@
-"""Whole detectors."""
+"""Whole algorithms, each on one screen."""
 
-from mmdet_lite.models.detectors.two_stage import ImageNormalizer, TwoStageDetector
+from mmdet_lite.models.detectors.detector import ImageNormalizer
+from mmdet_lite.models.detectors.single_stage import SingleStageDetector
+from mmdet_lite.models.detectors.two_stage import TwoStageDetector
 
-__all__ = ["ImageNormalizer", "TwoStageDetector"]
+__all__ = ["ImageNormalizer", "SingleStageDetector", "TwoStageDetector"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -49,3 +52,41 @@ class SmoothL1Loss(nn.Module):
         """Args: ``pred``, ``target`` (N, 4); ``weight`` (N,). Returns: scalar, summed over 4."""
         elements = F.smooth_l1_loss(pred.float(), target, beta=self.beta, reduction="none")
         return self.loss_weight * weighted_sum(elements, weight[:, None], avg_factor)
+
+
+@MODELS.register_module()
+class BalancedL1Loss(nn.Module):
+    """Smooth L1 with more gradient for small differences (Libra R-CNN, Pang et al. 2019, eq. 8).
+
+    Args:
+        alpha: the larger, the more small differences count.
+        gamma: the gradient above ``beta``.
+        beta: where the two parts meet.
+        loss_weight: factor of the result.
+    """
+
+    def __init__(
+        self, alpha: float = 0.5, gamma: float = 1.5, beta: float = 1.0, loss_weight: float = 1.0
+    ):
+        super().__init__()
+        self.alpha = alpha
+        self.gamma = gamma
+        self.beta = beta
+        self.loss_weight = loss_weight
+
+    def forward(
+        self, pred: Tensor, target: Tensor, weight: Tensor, avg_factor: Tensor | float
+    ) -> Tensor:
+        """Args: ``pred``, ``target`` (N, 4); ``weight`` (N,). Returns: scalar, summed over 4."""
+        elements = self._elements((pred.float() - target).abs())
+        return self.loss_weight * weighted_sum(elements, weight[:, None], avg_factor)
+
+    def _elements(self, difference: Tensor) -> Tensor:
+        b = math.exp(self.gamma / self.alpha) - 1  # so that the parts meet with equal gradient
+        small = difference.clamp(max=self.beta)  # of both parts a gradient is taken
+        rising = (b * small + 1) * torch.log(b * small / self.beta + 1)
+        return torch.where(
+            difference < self.beta,
+            self.alpha / b * rising - self.alpha * small,
+            self.gamma * difference + self.gamma / b - self.alpha * self.beta,
+        )

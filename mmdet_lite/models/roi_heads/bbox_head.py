@@ -10,7 +10,9 @@ import torch.nn.functional as F
 from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 
+from mmdet_lite.models.class_rows import ClassRows
 from mmdet_lite.models.losses.reduce import check_box_loss, check_normalizer, normalize
+from mmdet_lite.models.nms import NMS, SoftNMS
 from mmdet_lite.models.postprocess import multiclass_nms
 from mmdet_lite.models.targets import BoxTargets
 from mmdet_lite.registry import MODELS
@@ -21,7 +23,8 @@ from mmdet_lite.structures.samples import Detections, Proposals
 class ConvFCBBoxHead(nn.Module):
     """Convolutions, then fully connected layers, shared by class scores and box deltas.
 
-    Two FC layers are Fast R-CNN's head, four convolutions and one FC that of Group Normalization.
+    Two FC layers are Fast R-CNN's head, four convolutions and one FC that of Group Normalization,
+    none of either and ``with_avg_pool`` that of C4 models.
 
     Args:
         num_classes: K; there are K + 1 logits, the last one is the background's.
@@ -30,13 +33,14 @@ class ConvFCBBoxHead(nn.Module):
         loss_cls: classification loss.
         loss_bbox: box loss; it compares deltas, or boxes if ``reg_decoded_bbox``.
         roi_feat_size: side of the pooled features.
+        with_avg_pool: average the pooled features over their places first (C4 models).
         num_shared_convs, conv_out_channels: 3x3 convolutions and their channels.
         num_shared_fcs, fc_out_channels: fully connected layers and their width.
         norm_cfg: normalisation of the convolutions, in mmcv's form; None: none.
         reg_class_agnostic: one box for all classes.
         reg_decoded_bbox: the box loss compares decoded boxes (for IoU losses).
         score_thr: detections must score more than this.
-        nms_iou_thr: overlap above which the lower-scored box of a class is dropped.
+        nms: how duplicates are suppressed; None: ``NMS()``, class by class above an overlap of 0.5.
         max_per_img: detections an image.
         normalizer: losses are divided by the samples of this process ('rank') or by the mean over
             all processes ('global').
@@ -50,6 +54,7 @@ class ConvFCBBoxHead(nn.Module):
         loss_cls: nn.Module,
         loss_bbox: nn.Module,
         roi_feat_size: int = 7,
+        with_avg_pool: bool = False,
         num_shared_convs: int = 0,
         conv_out_channels: int = 256,
         num_shared_fcs: int = 2,
@@ -58,7 +63,7 @@ class ConvFCBBoxHead(nn.Module):
         reg_class_agnostic: bool = False,
         reg_decoded_bbox: bool = False,
         score_thr: float = 0.05,
-        nms_iou_thr: float = 0.5,
+        nms: NMS | SoftNMS | None = None,
         max_per_img: int = 100,
         normalizer: str = "rank",
     ):
@@ -69,9 +74,10 @@ class ConvFCBBoxHead(nn.Module):
         self.bbox_coder = bbox_coder
         self.loss_cls = loss_cls
         self.loss_bbox = loss_bbox
+        self.with_avg_pool = with_avg_pool
         self.reg_decoded_bbox = reg_decoded_bbox
         self.score_thr = score_thr
-        self.nms_iou_thr = nms_iou_thr
+        self.nms = nms or NMS()
         self.max_per_img = max_per_img
         self.normalizer = check_normalizer(normalizer)
 
@@ -80,7 +86,7 @@ class ConvFCBBoxHead(nn.Module):
             ConvModule(channels[i], conv_out_channels, 3, padding=1, norm_cfg=norm_cfg)
             for i in range(num_shared_convs)
         )
-        width = channels[-1] * roi_feat_size**2
+        width = channels[-1] * (1 if with_avg_pool else roi_feat_size**2)
         self.shared_fcs = nn.ModuleList()
         for _ in range(num_shared_fcs):
             self.shared_fcs.append(nn.Linear(width, fc_out_channels))
@@ -97,11 +103,11 @@ class ConvFCBBoxHead(nn.Module):
             nn.init.normal_(layer.weight, std=std)
             nn.init.zeros_(layer.bias)
 
-    def class_rows(self) -> dict[str, tuple[int, bool]]:
-        """Tensors that grow with K: name to (rows a class, whether the background's follow)."""
-        rows = {"fc_cls.weight": (1, True), "fc_cls.bias": (1, True)}
+    def class_rows(self) -> dict[str, ClassRows]:
+        """Tensors that grow with K, by name."""
+        rows = dict.fromkeys(("fc_cls.weight", "fc_cls.bias"), ClassRows(1, has_background=True))
         if self.fc_reg.out_features == 4 * self.num_classes:
-            rows |= {"fc_reg.weight": (4, False), "fc_reg.bias": (4, False)}
+            rows |= dict.fromkeys(("fc_reg.weight", "fc_reg.bias"), ClassRows(4))
         return rows
 
     def forward(self, feats: Tensor) -> tuple[Tensor, Tensor]:
@@ -115,7 +121,7 @@ class ConvFCBBoxHead(nn.Module):
         """
         for conv in self.shared_convs:
             feats = conv(feats)
-        hidden = feats.flatten(1)
+        hidden = feats.mean(dim=(2, 3)) if self.with_avg_pool else feats.flatten(1)
         for layer in self.shared_fcs:
             hidden = F.relu(layer(hidden))
         deltas = self.fc_reg(hidden).unflatten(1, (-1, 4))
@@ -171,7 +177,28 @@ class ConvFCBBoxHead(nn.Module):
         scores = logits.softmax(dim=-1)[:, :-1].reshape(num_images, num_boxes, -1)
         deltas = deltas.reshape(num_images, num_boxes, -1, 4)
         boxes = self.bbox_coder.decode(proposals.boxes[:, :, None], deltas, shapes)
-        detections, _ = multiclass_nms(
-            boxes, scores, proposals.valid, self.score_thr, self.nms_iou_thr, self.max_per_img
+        return multiclass_nms(
+            boxes, scores, proposals.valid, self.score_thr, self.nms, self.max_per_img
         )
-        return detections
+
+    def refine(
+        self, boxes: Tensor, logits: Tensor, deltas: Tensor, labels: Tensor | None, shapes: Tensor
+    ) -> Tensor:
+        """The boxes that the next stage of a cascade begins with; no gradient flows through them.
+
+        Args:
+            boxes: (B, R, 4) the RoIs.
+            logits: (B * R, K + 1).
+            deltas: (B * R, K, 4) or (B * R, 1, 4).
+            labels: (B, R) the class whose deltas are applied; where it is K, and where None is
+                given, the foreground class with the highest score.
+            shapes: (B, 2) image (height, width) to clip to.
+
+        Returns:
+            (B, R, 4).
+        """
+        best = logits[:, :-1].argmax(dim=1).reshape(boxes.shape[:2])
+        labels = best if labels is None else torch.where(labels < self.num_classes, labels, best)
+        deltas = deltas.detach().reshape(*boxes.shape[:2], -1, 4)
+        column = labels.clamp(max=deltas.shape[2] - 1)[..., None, None].expand(-1, -1, 1, 4)
+        return self.bbox_coder.decode(boxes, deltas.gather(2, column)[:, :, 0], shapes)

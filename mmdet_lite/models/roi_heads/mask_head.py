@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 
+from mmdet_lite.models.class_rows import ClassRows
 from mmdet_lite.models.losses.reduce import check_normalizer, normalize
 from mmdet_lite.models.targets import MaskRule
 from mmdet_lite.registry import MODELS
@@ -68,11 +69,11 @@ class FCNMaskHead(nn.Module):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
             nn.init.zeros_(layer.bias)
 
-    def class_rows(self) -> dict[str, tuple[int, bool]]:
-        """Tensors that grow with K: name to (rows a class, whether the background's follow)."""
+    def class_rows(self) -> dict[str, ClassRows]:
+        """Tensors that grow with K, by name."""
         if self.class_agnostic:
             return {}
-        return {"conv_logits.weight": (1, False), "conv_logits.bias": (1, False)}
+        return dict.fromkeys(("conv_logits.weight", "conv_logits.bias"), ClassRows(1))
 
     def forward(self, feats: Tensor) -> Tensor:
         """(M, C, roi_feat_size, roi_feat_size) to logits (M, K or 1, h, h)."""

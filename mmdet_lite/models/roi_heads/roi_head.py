@@ -1,19 +1,20 @@
 """The second stage of Faster and Mask R-CNN.
 
-Letters: B images, L levels, P proposals, R sampled RoIs an image, M mask RoIs, D detections.
+Letters: B images, L levels, P proposals, R sampled RoIs an image, M mask RoIs, N boxes an image.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmdet_lite.models.assigners.max_iou_assigner import MaxIoUAssigner
+from mmdet_lite.models.roi_heads.mask_branch import add_masks, mask_loss, num_mask_rois
 from mmdet_lite.models.samplers.random_sampler import RandomSampler
-from mmdet_lite.models.targets import BoxTargets, bbox_target, mask_target
+from mmdet_lite.models.targets import BoxTargets, MaskRule, bbox_target
 from mmdet_lite.registry import MODELS
 from mmdet_lite.structures.samples import Batch, Detections, Proposals
 
@@ -25,14 +26,16 @@ class RoIHead(nn.Module):
     Args:
         bbox_roi_extractor, bbox_head: pooling and head of the box branch.
         assigner, sampler: decide which proposals are trained, on what.
-        mask_roi_extractor, mask_head: pooling and head of the mask branch, both or neither.
+        mask_roi_extractor: pooling of the mask branch; None: the box branch's.
+        mask_head: head of the mask branch; None: there is none.
+        shared_head: layers between pooling and heads, the last stage of the backbone in C4 models.
         pos_weight: weight of positives in the classification loss.
         pad_mask_rois: give the mask head a fixed number of RoIs an image (the sampler's largest
             number of positives) instead of the positives there are. That removes one wait for the
             device a step and computes masks that do not count.
 
     Raises:
-        ValueError: only one of the two mask modules is given, or the sampler is another kind.
+        ValueError: there is a mask_roi_extractor without mask_head, or the sampler is another kind.
     """
 
     def __init__(
@@ -43,24 +46,38 @@ class RoIHead(nn.Module):
         sampler: RandomSampler,
         mask_roi_extractor: nn.Module | None = None,
         mask_head: nn.Module | None = None,
+        shared_head: nn.Module | None = None,
         pos_weight: float = 1.0,
         pad_mask_rois: bool = False,
     ):
         super().__init__()
-        if (mask_head is None) != (mask_roi_extractor is None):
-            raise ValueError("RoIHead needs both mask_roi_extractor and mask_head, or neither")
-        if not isinstance(sampler, RandomSampler):
-            raise ValueError(
-                f"RoIHead needs a RandomSampler (positives first, a fixed number), got {sampler!r}"
-            )
+        if mask_head is None and mask_roi_extractor is not None:
+            raise ValueError("RoIHead has a mask_roi_extractor, but no mask_head")
+        check_sampler(sampler, "RoIHead")
         self.bbox_roi_extractor = bbox_roi_extractor
         self.bbox_head = bbox_head
         self.assigner = assigner
         self.sampler = sampler
         self.mask_roi_extractor = mask_roi_extractor
         self.mask_head = mask_head
+        self.shared_head = shared_head
         self.pos_weight = pos_weight
         self.pad_mask_rois = pad_mask_rois
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return self.bbox_head.num_classes
+
+    @property
+    def mask_rule(self) -> MaskRule | None:
+        """How mask targets are cut out; None: there is no mask branch."""
+        return None if self.mask_head is None else self.mask_head.target_rule
+
+    def init_weights(self) -> None:
+        """Load the shared head's pretrained weights, if there is one."""
+        if self.shared_head is not None:
+            self.shared_head.init_weights()
 
     def loss(
         self, feats: Sequence[Tensor], proposals: Proposals, batch: Batch
@@ -75,6 +92,10 @@ class RoIHead(nn.Module):
         Returns:
             ``loss_cls``, ``loss_bbox``, ``acc`` and ``loss_mask``, scalars.
         """
+
+        def pool(boxes: Tensor) -> Tensor:
+            return self._pool(self.bbox_roi_extractor, feats, boxes)
+
         targets = bbox_target(
             proposals,
             batch.gt,
@@ -84,48 +105,15 @@ class RoIHead(nn.Module):
             None if self.bbox_head.reg_decoded_bbox else self.bbox_head.bbox_coder,
             self.bbox_head.num_classes,
             self.pos_weight,
+            hardness=hardness_of(self.bbox_head, pool) if self.sampler.by_loss else None,
         )
-        logits, deltas = self.bbox_head(self.bbox_roi_extractor(feats, targets.priors))
+        pooled = pool(targets.priors)
+        logits, deltas = self.bbox_head(pooled)
         losses = self.bbox_head.loss(logits, deltas, targets)
         if self.mask_head is not None:
-            losses |= self.mask_loss(feats, targets, batch)
+            mask_feats = self._mask_feats(feats, pooled, targets)
+            losses |= mask_loss(self.mask_head, mask_feats, targets, batch)
         return losses
-
-    def mask_loss(
-        self, feats: Sequence[Tensor], targets: BoxTargets, batch: Batch
-    ) -> dict[str, Tensor]:
-        """Loss of the mask branch on the positives, which come first among an image's samples.
-
-        Args:
-            feats: L maps (B, C, Hi, Wi).
-            targets: B x R.
-            batch: with ground-truth masks.
-
-        Returns:
-            ``loss_mask``, a scalar.
-        """
-        most = self._num_mask_rois(targets.is_pos)
-        rois, labels = targets.priors[:, :most], targets.labels[:, :most]
-        valid = targets.is_pos[:, :most]
-        target_masks = mask_target(
-            rois,
-            targets.assigned_gt[:, :most],
-            valid,
-            batch.gt,
-            self.mask_head.mask_size,
-            self.mask_head.target_rule,
-        )
-        logits = self.mask_head(self.mask_roi_extractor(feats, rois))
-        return self.mask_head.loss(
-            logits, target_masks.flatten(0, 1), labels.flatten(), valid.flatten()
-        )
-
-    def _num_mask_rois(self, is_pos: Tensor) -> int:
-        most = min(self.sampler.max_pos, is_pos.shape[1])
-        if self.pad_mask_rois:
-            return most
-        # At least one, so that every parameter takes part in every step.
-        return max(int(is_pos.sum(dim=1).max()), 1)
 
     @torch.no_grad()
     def predict(self, feats: Sequence[Tensor], proposals: Proposals, batch: Batch) -> Detections:
@@ -136,22 +124,53 @@ class RoIHead(nn.Module):
             proposals: B x P.
             batch: images and their shapes.
         """
-        logits, deltas = self.bbox_head(self.bbox_roi_extractor(feats, proposals.boxes))
+        logits, deltas = self.bbox_head(self._pool(self.bbox_roi_extractor, feats, proposals.boxes))
         detections = self.bbox_head.predict(logits, deltas, proposals, batch.shapes)
         if self.mask_head is None:
             return detections
-        # Valid detections come first: no more columns than the fullest image has.
-        most = max(int(detections.valid.sum(dim=1).max()), 1)
-        detections = replace(
-            detections,
-            boxes=detections.boxes[:, :most],
-            scores=detections.scores[:, :most],
-            labels=detections.labels[:, :most],
-            valid=detections.valid[:, :most],
+        extractor = self.mask_roi_extractor or self.bbox_roi_extractor
+        pool = lambda boxes: self._pool(extractor, feats, boxes)  # noqa: E731
+        return add_masks(detections, [self.mask_head], pool)
+
+    def _pool(self, extractor: nn.Module, feats: Sequence[Tensor], boxes: Tensor) -> Tensor:
+        pooled = extractor(feats, boxes)
+        return pooled if self.shared_head is None else self.shared_head(pooled)
+
+    def _mask_feats(self, feats: Sequence[Tensor], pooled: Tensor, targets: BoxTargets) -> Tensor:
+        most = num_mask_rois(targets, self.sampler.max_pos, self.pad_mask_rois)
+        if self.mask_roi_extractor is not None:
+            return self._pool(self.mask_roi_extractor, feats, targets.priors[:, :most])
+        return pooled.unflatten(0, targets.is_pos.shape)[:, :most].flatten(0, 1)
+
+
+def check_sampler(sampler: RandomSampler, owner: str) -> None:
+    """Refuse a sampler that does not put a fixed number of RoIs in order.
+
+    Raises:
+        ValueError: it is no RandomSampler.
+    """
+    if not isinstance(sampler, RandomSampler):
+        raise ValueError(
+            f"{owner} needs a RandomSampler (positives first, a fixed number), got {sampler!r}"
         )
-        mask_logits = self.mask_head(self.mask_roi_extractor(feats, detections.boxes))
-        masks = self.mask_head.predict(mask_logits, detections.labels.flatten())
-        detections.masks = masks.reshape(*detections.valid.shape, *masks.shape[1:])
-        detections.mask_thr = self.mask_head.mask_thr
-        detections.paste_rule = self.mask_head.paste_rule
-        return detections
+
+
+def hardness_of(
+    head: nn.Module, pool: Callable[[Tensor], Tensor]
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """How hard a RoI is: the cross entropy of its class, which :class:`OHEMSampler` goes by.
+
+    Args:
+        head: the box head.
+        pool: (B, N, 4) boxes to pooled features.
+
+    Returns:
+        A function of (B, N, 4) boxes and (B, N) labels in 0..K that gives (B, N) losses.
+    """
+
+    @torch.no_grad()
+    def hardness(boxes: Tensor, labels: Tensor) -> Tensor:
+        logits, _ = head(pool(boxes))
+        return F.cross_entropy(logits, labels.flatten(), reduction="none").reshape(labels.shape)
+
+    return hardness

@@ -51,6 +51,8 @@ class RandomSampler:
         add_gt_as_proposals: in the RoI head, ground truths join the proposals.
     """
 
+    by_loss = False  # prefer hard RoIs to random ones
+
     def __init__(
         self,
         num: int,
@@ -69,7 +71,7 @@ class RandomSampler:
 
         Args:
             assigned_gt: (B, A) from an assigner.
-            keys: (B, A) int64 >= 0 random numbers; the largest win.
+            keys: (B, A) >= 0 random integers, or losses; the largest win.
 
         Returns:
             The choice, S = min(num, A).
@@ -90,6 +92,17 @@ class RandomSampler:
                 is_pos, pos_inds.gather(1, place.clamp(max=pos_inds.shape[1] - 1)), inds
             )
         return Sampled(inds.masked_fill(~valid, 0), is_pos, valid)
+
+
+@MODELS.register_module()
+class OHEMSampler(RandomSampler):
+    """Pick the RoIs with the highest classification loss (Shrivastava et al. 2016, OHEM).
+
+    Args:
+        num, pos_fraction, neg_pos_ub, add_gt_as_proposals: see :class:`RandomSampler`.
+    """
+
+    by_loss = True
 
 
 @MODELS.register_module()

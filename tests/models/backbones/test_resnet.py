@@ -6,7 +6,7 @@ import pytest
 import torch
 import torchvision
 
-from mmdet_lite.models.backbones import ResNet
+from mmdet_lite.models.backbones import ResLayer, ResNet
 
 
 def _image(size: int = 64) -> torch.Tensor:
@@ -136,7 +136,7 @@ def test_activation_checkpointing_gives_the_same_gradients_and_statistics(depth,
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (dict(depth=51), r"depth must be one of \[18, 34, 50, 101\], got 51"),
+        (dict(depth=51), r"depth must be one of \[18, 34, 50, 101, 152\], got 51"),
         (dict(style="tf"), "style must be 'pytorch' or 'caffe', got 'tf'"),
         (dict(frozen_stages=5), r"frozen_stages must be in -1..4, got 5"),
     ],
@@ -144,3 +144,81 @@ def test_activation_checkpointing_gives_the_same_gradients_and_statistics(depth,
 def test_unknown_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         _small(**settings)
+
+
+def test_resnext_equals_torchvision_exactly():
+    torch.manual_seed(0)
+    theirs = torchvision.models.resnext50_32x4d(weights=None).eval()
+    ours = ResNet(50, groups=32, base_width=4).eval()
+    ours.load_state_dict(theirs.state_dict(), strict=False)
+    with torch.no_grad():
+        outs, expected = ours(_image()), _features(theirs, _image())
+    for out, feature in zip(outs, expected, strict=True):
+        assert torch.equal(out, feature)
+
+
+def test_width_of_a_resnext_is_that_of_its_paper():
+    with torch.device("meta"):
+        model = ResNet(101, groups=64, base_width=4)
+    assert tuple(model.layer1[0].conv2.weight.shape) == (256, 4, 3, 3)
+    assert tuple(model.layer4[0].conv2.weight.shape) == (2048, 32, 3, 3)
+
+
+def test_dilation_keeps_the_size_and_widens_the_view():
+    model = _small(depth=50, strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2))
+    assert [out.shape[-1] for out in model(_image())] == [16, 8, 4, 4]
+    assert all(block.conv2.dilation == (2, 2) for block in model.layer4)
+    assert all(block.conv1.stride == (1, 1) for block in model.layer4)
+    assert tuple(model.layer4[0].downsample[0].stride) == (1, 1)
+
+
+def test_norms_have_the_names_of_their_kind():
+    model = _small(depth=50, norm_cfg={"type": "GN", "num_groups": 2})
+    names = dict(model.named_modules())
+    assert isinstance(names["gn1"], torch.nn.GroupNorm)
+    assert isinstance(names["layer1.0.gn3"], torch.nn.GroupNorm)
+    assert isinstance(names["layer1.0.downsample.1"], torch.nn.GroupNorm)
+    assert not any("bn" in name for name in names)
+    assert all(out.isfinite().all() for out in model(_image()))
+
+
+def test_norms_that_are_not_trained():
+    model = _small(norm_cfg={"type": "BN", "requires_grad": False})
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert not any("bn" in name or "downsample.1" in name for name in trained)
+    assert "layer1.0.conv1.weight" in trained
+
+
+def test_standardised_weights_do_not_depend_on_their_scale():
+    model = _small(conv_cfg={"type": "ConvWS"}, norm_cfg={"type": "GN", "num_groups": 2})
+    before = model(_image())[3]
+    with torch.no_grad():
+        model.layer2[0].conv1.weight.mul_(3).add_(1)
+    torch.testing.assert_close(model(_image())[3], before, rtol=1e-3, atol=1e-4)
+
+
+def test_groups_and_deformable_convolutions_need_bottlenecks():
+    with pytest.raises(ValueError, match="need a depth of 50 or more, got 18"):
+        _small(groups=32)
+    with pytest.raises(ValueError, match="need a depth of 50 or more, got 34"):
+        _small(depth=34, dcn_cfg={"type": "DCN"})
+
+
+def test_a_stage_alone_equals_that_of_the_network():
+    network = _small(depth=50, base_channels=64, style="caffe")
+    stage = ResLayer(50, stage=3, style="caffe")
+    part = {k: v for k, v in network.state_dict().items() if k.startswith("layer4.")}
+    stage.load_state_dict(part)
+    x = torch.randn(3, 1024, 14, 14, generator=torch.Generator().manual_seed(0))
+    network.eval()
+    assert torch.equal(stage.eval()(x), network.layer4(x))
+    assert stage(x).shape == (3, 2048, 7, 7)
+    assert not any(m.training for m in stage.train().modules() if hasattr(m, "running_mean"))
+
+
+def test_a_stage_begins_with_its_part_of_the_pretrained_weights(tmp_path):
+    network = ResNet(18)
+    torch.save(network.state_dict(), tmp_path / "r18.pth")
+    stage = ResLayer(18, stage=3, pretrained=str(tmp_path / "r18.pth"))
+    stage.init_weights()
+    assert torch.equal(stage.layer4[1].conv2.weight, network.layer4[1].conv2.weight)

@@ -175,7 +175,9 @@ def test_rows_that_grow_with_the_classes_are_found_in_all_heads(tiny_config):
     state = model.state_dict()
     rows = model.class_rows()
     assert {name.split(".")[1] for name in rows} == {"bbox_head", "mask_head"}
-    assert all(len(state[name]) == n * (3 + background) for name, (n, background) in rows.items())
+    assert all(
+        len(state[name]) == row.rows * (3 + row.has_background) for name, row in rows.items()
+    )
     assert model.num_classes == 3
 
 

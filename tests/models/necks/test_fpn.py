@@ -68,3 +68,38 @@ def test_too_few_outputs_and_another_number_of_maps_are_refused():
         FPN([4, 8], 6, num_outs=1)
     with pytest.raises(ValueError, match="FPN has 2 in_channels, got 1 maps"):
         FPN([4, 8], 6, num_outs=2)([torch.ones(1, 4, 4, 4)])
+
+
+def test_levels_may_begin_above_the_first_map():
+    fine, last = torch.ones(1, 1, 4, 4), torch.full((1, 1, 2, 2), 3.0)
+    fpn = FPN([1, 1], out_channels=1, num_outs=1, start_level=1)
+    assert len(fpn.lateral_convs) == 1
+    assert torch.equal(fpn([fine, last])[0], FPN.forward(fpn, [fine * 5, last])[0])
+
+
+@pytest.mark.parametrize(
+    ("source", "channels"), [("on_input", 3), ("on_lateral", 1), ("on_output", 1)]
+)
+def test_extra_levels_are_convolutions_of_their_source(source, channels):
+    fpn = FPN([2, 3], out_channels=1, num_outs=4, add_extra_convs=source)
+    feats = [torch.randn(1, 2, 8, 8), torch.randn(1, 3, 4, 4)]
+    outs = fpn(feats)
+    assert [out.shape[-1] for out in outs] == [8, 4, 2, 1]
+    lateral = fpn.lateral_convs[1](feats[1])
+    sources = {"on_input": feats[1], "on_lateral": lateral, "on_output": outs[1]}
+    extra = fpn.fpn_convs[2]
+    assert extra.conv.in_channels == channels
+    assert torch.equal(outs[2], extra(sources[source]))
+    assert torch.equal(outs[3], fpn.fpn_convs[3](outs[2]))
+
+
+def test_relu_comes_before_all_extra_convolutions_but_the_first():
+    fpn = FPN([1], 1, num_outs=3, add_extra_convs="on_output", relu_before_extra_convs=True)
+    outs = fpn([torch.randn(1, 1, 8, 8)])
+    assert torch.equal(outs[1], fpn.fpn_convs[1](outs[0]))
+    assert torch.equal(outs[2], fpn.fpn_convs[2](outs[1].relu()))
+
+
+def test_an_unknown_source_of_extra_levels_is_told():
+    with pytest.raises(ValueError, match="'on_input', 'on_lateral' or 'on_output', got True"):
+        FPN([1], 1, num_outs=2, add_extra_convs=True)

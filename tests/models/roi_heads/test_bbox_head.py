@@ -46,7 +46,9 @@ def _targets(labels: list[list[int]], num_valid: int | None = None) -> BoxTarget
         torch.zeros(*labels.shape, 4),
         is_pos,
         valid,
-        index,
+        assigned_gt=index,
+        ids=index,
+        is_gt=torch.zeros_like(valid),
     )
 
 
@@ -64,6 +66,14 @@ def test_four_convolutions_and_one_layer_with_group_norm():
     assert len(head.shared_fcs) == 1
 
 
+def test_average_of_the_places_comes_before_the_layers():
+    head = _head(with_avg_pool=True, num_shared_fcs=0)
+    feats = torch.randn(5, 4, 3, 3)
+    assert head.fc_cls.in_features == 4
+    logits, deltas = head(feats)
+    torch.testing.assert_close(logits, head.fc_cls(feats.mean((2, 3))))
+
+
 def test_class_agnostic_head_has_one_box():
     head = _head(reg_class_agnostic=True)
     assert head(torch.randn(5, 4, 3, 3))[1].shape == (5, 1, 4)
@@ -72,8 +82,8 @@ def test_class_agnostic_head_has_one_box():
 def test_rows_that_grow_with_the_classes_are_named():
     rows = _head().class_rows()
     state = _head().state_dict()
-    for name, (per_class, background) in rows.items():
-        assert len(state[name]) == per_class * (K + background)
+    for name, layout in rows.items():
+        assert len(state[name]) == layout.rows * (K + layout.has_background)
     assert set(rows) == {"fc_cls.weight", "fc_cls.bias", "fc_reg.weight", "fc_reg.bias"}
     assert set(_head(reg_class_agnostic=True).class_rows()) == {"fc_cls.weight", "fc_cls.bias"}
 

@@ -98,12 +98,6 @@ def test_head_without_masks_has_no_mask_loss(tiny_config, tiny_batch):
     assert head.predict(_feats(1), _proposals(1), batch).masks is None
 
 
-@pytest.mark.parametrize("missing", ["mask_head", "mask_roi_extractor"])
-def test_half_a_mask_branch_is_refused(tiny_config, missing):
-    with pytest.raises(ValueError, match="needs both mask_roi_extractor and mask_head, or neither"):
-        _head(tiny_config(), **{missing: None})
-
-
 @torch.no_grad()
 def _confident_head(cfg) -> RoIHead:
     """Every RoI is an object of class 1."""
@@ -155,3 +149,67 @@ def test_a_sampler_without_a_fixed_number_is_refused(tiny_config):
     cfg.sampler = dict(type="AllSampler")
     with pytest.raises(ValueError, match="RoIHead needs a RandomSampler"):
         build(cfg, MODELS)
+
+
+def _shared(cfg, masks: bool = False) -> dict:
+    """A C4 head: the last stage of a small ResNet between pooling and heads."""
+    norm = {"type": "GN", "num_groups": 2}
+    shared = {"type": "ResLayer", "depth": 18, "stage": 0, "stride": 2, "norm_cfg": norm}
+    cfg.roi_head.update(shared_head=shared, mask_roi_extractor=None)
+    cfg.roi_head.bbox_roi_extractor.output_size = 14
+    cfg.roi_head.bbox_head.update(
+        in_channels=64, with_avg_pool=True, num_shared_fcs=0, roi_feat_size=7
+    )
+    cfg.roi_head.mask_head.update(in_channels=64, num_convs=0, roi_feat_size=7)
+    return cfg.roi_head
+
+
+def test_a_shared_head_is_trained_by_boxes_and_masks(tiny_config, tiny_batch):
+    cfg = _shared(tiny_config())
+    head = build(cfg, MODELS)
+    feats = [torch.randn(2, 32, 16, 16, generator=torch.Generator().manual_seed(0))] * 5
+    batch = tiny_batch([BOXES, BOXES[:1]])
+    for name in ("loss_cls", "loss_mask"):
+        head.zero_grad()
+        head.loss(feats, _proposals(2), batch)[name].backward()
+        assert head.shared_head.layer1[0].conv1.weight.grad.abs().sum() > 0
+    detections = head.eval().predict(feats, _proposals(2), batch)
+    assert detections.masks.shape[-1] == 14
+
+
+def test_shared_features_of_the_mask_branch_are_those_of_the_box_branch(tiny_config, tiny_batch):
+    """With and without an extractor of its own that is the same."""
+    results = []
+    for own in (True, False):
+        cfg = _shared(tiny_config())
+        cfg.mask_roi_extractor = cfg.bbox_roi_extractor if own else None
+        torch.manual_seed(0)
+        head = build(cfg, MODELS)
+        feats = [torch.randn(2, 32, 16, 16, generator=torch.Generator().manual_seed(0))] * 5
+        results.append(head.loss(feats, _proposals(2), tiny_batch([BOXES, []])))
+    for name, value in results[0].items():
+        torch.testing.assert_close(results[1][name], value)
+
+
+def test_hard_mining_takes_the_rois_of_the_highest_loss(tiny_config, tiny_batch):
+    cfg = tiny_config(masks=False)
+    cfg.roi_head.sampler.update(type="OHEMSampler", num=8)
+    head = _head(cfg)
+    feats, proposals, batch = _feats(1), _proposals(1), tiny_batch([BOXES])
+    logits, _ = head.bbox_head(head.bbox_roi_extractor(feats, proposals.boxes))
+    background = torch.full((40,), 3)
+    losses = torch.nn.functional.cross_entropy(logits, background, reduction="none")
+    assigned = head.assigner.assign(proposals.boxes, batch.gt, proposals.valid)[0]
+    hardest = losses.masked_fill(assigned != -1, -1).topk(6).indices
+    seen = []
+    head.bbox_head.register_forward_hook(lambda module, args, output: seen.append(output[0]))
+    head.loss(feats, proposals, batch)
+    sampled = seen[-1]
+    assert len(sampled) == 8
+    torch.testing.assert_close(sampled[2:], logits[hardest])
+
+
+def test_a_mask_extractor_without_a_mask_head_is_refused(tiny_config):
+    cfg = tiny_config()
+    with pytest.raises(ValueError, match="a mask_roi_extractor, but no mask_head"):
+        _head(cfg, mask_head=None)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mmdet_lite.models.assigners import IGNORE, NEGATIVE
-from mmdet_lite.models.samplers import AllSampler, RandomSampler
+from mmdet_lite.models.samplers import AllSampler, OHEMSampler, RandomSampler
 from mmdet_lite.random_keys import box_keys, image_key
 
 ASSIGNED = torch.tensor([[0, -1, 1, -2, -1, 2, -1]])
@@ -136,3 +136,12 @@ def test_all_sampler_takes_everything_that_is_not_ignored():
     assert sampled.inds.tolist() == [[0, 1, 2, 3, 4, 5, 6]]
     assert torch.equal(sampled.is_pos, ASSIGNED >= 0)
     assert torch.equal(sampled.valid, ASSIGNED != IGNORE)
+
+
+def test_hard_examples_are_those_of_the_highest_loss():
+    losses = torch.tensor([[0.5, 0.9, 0.7, 9.9, 0.3, 0.6, 0.8]])
+    sampled = OHEMSampler(num=4, pos_fraction=0.5).sample(ASSIGNED, losses)
+    assert sampled.inds.tolist() == [[2, 5, 1, 6]]
+    nothing = OHEMSampler(num=4, pos_fraction=0.5).sample(ASSIGNED, torch.zeros(1, 7))
+    assert nothing.num_pos.tolist() == [2]
+    assert nothing.num_neg.tolist() == [2]

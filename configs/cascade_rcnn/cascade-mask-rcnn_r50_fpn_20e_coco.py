@@ -1,0 +1,7 @@
+# python tools/train.py configs/cascade_rcnn/cascade-mask-rcnn_r50_fpn_20e_coco.py
+# Not trained here yet. MMDetection's model zoo gives AP 41.9 box, 36.5 mask for it (8 GPUs).
+_base_ = [
+    "../_base_/models/cascade-mask-rcnn_r50_fpn.py",
+    "../_base_/datasets/coco_instance.py",
+    "../_base_/schedules/schedule_20e.py",
+]

@@ -1,0 +1,8 @@
+# python tools/train.py configs/cascade_rcnn/cascade-rcnn_r101_fpn_1x_coco.py
+# Not trained here yet. MMDetection's model zoo gives AP 42.0 box for it (8 GPUs).
+_base_ = [
+    "../_base_/models/cascade-rcnn_r50_fpn.py",
+    "../_base_/datasets/coco_detection.py",
+    "../_base_/schedules/schedule_1x.py",
+]
+model = dict(backbone=dict(depth=101, pretrained="torchvision://resnet101"))

@@ -1,0 +1,19 @@
+"""How a head's tensors are laid out by class, so that weights can be matched to other classes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class ClassRows(NamedTuple):
+    """A tensor of ``groups`` blocks, each with ``rows`` rows a class, class after class.
+
+    Attributes:
+        rows: rows a class.
+        has_background: whether the background's rows follow those of the classes.
+        groups: how often all that is repeated (the anchors of a dense head).
+    """
+
+    rows: int
+    has_background: bool = False
+    groups: int = 1

@@ -1,0 +1,190 @@
+"""RetinaNet's head (Lin et al. 2017, "Focal Loss for Dense Object Detection").
+
+Letters: B images, L levels, A anchors over all levels, N candidates, K classes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mmdet_lite.models.assigners.max_iou_assigner import MaxIoUAssigner
+from mmdet_lite.models.class_rows import ClassRows
+from mmdet_lite.models.dense_heads.flatten import flatten_map
+from mmdet_lite.models.dense_heads.tower import conv_tower, init_tower
+from mmdet_lite.models.losses.reduce import check_box_loss, check_normalizer, normalize
+from mmdet_lite.models.nms import NMS, SoftNMS
+from mmdet_lite.models.postprocess import best_of_each_level, dense_nms
+from mmdet_lite.models.priors.anchor_generator import AnchorGenerator, Priors
+from mmdet_lite.models.samplers.random_sampler import AllSampler
+from mmdet_lite.models.targets import anchor_target
+from mmdet_lite.registry import MODELS
+from mmdet_lite.structures.samples import Batch, Detections
+
+
+@dataclass
+class DenseOutput:
+    """Raw output, all levels one after the other.
+
+    Attributes:
+        logits: (B, A, K), a sigmoid each.
+        deltas: (B, A, 4).
+        priors: the A anchors.
+    """
+
+    logits: Tensor
+    deltas: Tensor
+    priors: Priors
+
+
+@MODELS.register_module()
+class RetinaHead(nn.Module):
+    """Class scores and box deltas for every anchor, from two towers of convolutions.
+
+    Args:
+        num_classes: K.
+        in_channels: channels of the feature maps.
+        anchor_generator: the anchors.
+        bbox_coder: encodes boxes relative to anchors.
+        assigner: decides which anchors are trained, on what; all of them are, but the ignored ones.
+        loss_cls, loss_bbox: losses; the latter compares deltas.
+        stacked_convs, feat_channels: 3x3 convolutions of each tower and their channels.
+        norm_cfg: normalisation of the towers, in mmcv's form; None: none.
+        allowed_border: anchors that reach further out of the image than this are not trained;
+            negative: all are.
+        pos_weight: weight of positives in the classification loss.
+        score_thr: detections must score more than this.
+        nms_pre: candidates of each level, the best (anchor, class) pairs.
+        min_bbox_size: boxes must be wider and higher than this; negative: not tested.
+        nms: how duplicates are suppressed; None: ``NMS()``, class by class above an overlap of 0.5.
+        max_per_img: detections an image.
+        normalizer: losses are divided by the positives of this process ('rank') or by the mean over
+            all processes ('global').
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        anchor_generator: AnchorGenerator,
+        bbox_coder: nn.Module,
+        assigner: MaxIoUAssigner,
+        loss_cls: nn.Module,
+        loss_bbox: nn.Module,
+        stacked_convs: int = 4,
+        feat_channels: int = 256,
+        norm_cfg: dict | None = None,
+        allowed_border: float = -1,
+        pos_weight: float = 1.0,
+        score_thr: float = 0.05,
+        nms_pre: int = 1000,
+        min_bbox_size: float = 0,
+        nms: NMS | SoftNMS | None = None,
+        max_per_img: int = 100,
+        normalizer: str = "rank",
+    ):
+        super().__init__()
+        check_box_loss(loss_bbox, False, "RetinaHead", "use L1Loss or SmoothL1Loss")
+        self.num_classes = num_classes
+        self.anchor_generator = anchor_generator
+        self.bbox_coder = bbox_coder
+        self.assigner = assigner
+        self.loss_cls = loss_cls
+        self.loss_bbox = loss_bbox
+        self.allowed_border = allowed_border
+        self.pos_weight = pos_weight
+        self.score_thr = score_thr
+        self.nms_pre = nms_pre
+        self.min_bbox_size = min_bbox_size
+        self.nms = nms or NMS()
+        self.max_per_img = max_per_img
+        self.normalizer = check_normalizer(normalizer)
+
+        num_anchors = anchor_generator.num_base_priors
+        self.cls_convs = conv_tower(in_channels, feat_channels, stacked_convs, norm_cfg)
+        self.reg_convs = conv_tower(in_channels, feat_channels, stacked_convs, norm_cfg)
+        width = feat_channels if stacked_convs else in_channels
+        self.retina_cls = nn.Conv2d(width, num_anchors * num_classes, 3, padding=1)
+        self.retina_reg = nn.Conv2d(width, num_anchors * 4, 3, padding=1)
+        init_tower(self)
+        nn.init.constant_(self.retina_cls.bias, -math.log(99))  # a score of 0.01: sec. 4.1, pi
+
+    def class_rows(self) -> dict[str, ClassRows]:
+        """Tensors that grow with K, by name."""
+        layout = ClassRows(1, groups=self.anchor_generator.num_base_priors)
+        return dict.fromkeys(("retina_cls.weight", "retina_cls.bias"), layout)
+
+    def forward(self, feats: Sequence[Tensor]) -> DenseOutput:
+        """Run the layers on L maps (B, C, Hi, Wi) and flatten the levels."""
+        logits, deltas = [], []
+        for feat in feats:
+            scored = self.retina_cls(self.cls_convs(feat))
+            logits.append(flatten_map(scored, self.num_classes))
+            deltas.append(flatten_map(self.retina_reg(self.reg_convs(feat)), 4))
+        shapes = [tuple(feat.shape[-2:]) for feat in feats]
+        priors = self.anchor_generator(shapes, feats[0].device)
+        return DenseOutput(
+            torch.cat(logits, dim=1).float(), torch.cat(deltas, dim=1).float(), priors
+        )
+
+    def loss(self, output: DenseOutput, batch: Batch) -> dict[str, Tensor]:
+        """Losses of all anchors that are not ignored.
+
+        Both are divided by the number of positives, counted as at least one an image
+        (MMDetection's normaliser).
+
+        Args:
+            output: of :meth:`forward`.
+            batch: with ground truth.
+
+        Returns:
+            ``loss_cls`` and ``loss_bbox``, scalars.
+        """
+        priors = output.priors
+        targets = anchor_target(
+            priors,
+            priors.valid_flags(batch.shapes, batch.pad_shapes, self.allowed_border),
+            batch.gt,
+            batch.keys,
+            self.assigner,
+            AllSampler(),  # in place: row i of the targets is anchor i
+            self.bbox_coder,
+            self.num_classes,
+            self.pos_weight,
+        )
+        num_pos = targets.is_pos.sum(dim=1).clamp(min=1).sum().float()
+        avg_factor = normalize(num_pos, self.normalizer)
+        labels, weights = targets.labels.flatten(), targets.label_weights.flatten()
+        deltas, is_pos = output.deltas.flatten(0, 1), targets.is_pos.flatten().float()
+        logits = output.logits.flatten(0, 1)
+        return {
+            "loss_cls": self.loss_cls(logits, labels, weights, avg_factor),
+            "loss_bbox": self.loss_bbox(deltas, targets.boxes.flatten(0, 1), is_pos, avg_factor),
+        }
+
+    @torch.no_grad()
+    def predict(self, output: DenseOutput, shapes: Tensor) -> Detections:
+        """Final boxes.
+
+        Args:
+            output: of :meth:`forward`.
+            shapes: (B, 2) image (height, width) to clip to.
+
+        Returns:
+            Detections without masks.
+        """
+        priors = output.priors
+        scores = output.logits.sigmoid().flatten(1)  # (B, A * K)
+        sizes = [size * self.num_classes for size in priors.level_sizes]
+        scores, inds, _ = best_of_each_level(scores, sizes, self.nms_pre)  # (B, N)
+        anchor, labels = inds // self.num_classes, inds % self.num_classes
+        deltas = output.deltas.gather(1, anchor[..., None].expand(-1, -1, 4))
+        boxes = self.bbox_coder.decode(priors.boxes[anchor], deltas, shapes)
+        valid = scores > self.score_thr
+        if self.min_bbox_size >= 0:
+            valid &= (boxes[..., 2:] - boxes[..., :2] > self.min_bbox_size).all(-1)
+        return dense_nms(boxes, scores, labels, valid, self.nms, self.max_per_img)

@@ -1,0 +1,83 @@
+"""What all detectors share. Letters: B images, L levels, C channels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mmdet_lite.models.class_rows import ClassRows
+from mmdet_lite.registry import MODELS
+from mmdet_lite.structures.samples import Batch, Detections
+
+
+@MODELS.register_module()
+class ImageNormalizer(nn.Module):
+    """Subtract a mean, divide by a standard deviation, keep the padding at zero.
+
+    Args:
+        mean, std: three values each, on the scale 0..255, in the channel order of the output.
+        to_bgr: swap the channels of the RGB input (weights that come from caffe).
+    """
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], to_bgr: bool = False):
+        super().__init__()
+        self.to_bgr = to_bgr
+        self.register_buffer("mean", torch.tensor(mean).reshape(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).reshape(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor, shapes: Tensor) -> Tensor:
+        """(B, 3, H, W) uint8 or float and (B, 2) picture shapes to (B, 3, H, W) float32."""
+        if self.to_bgr:
+            images = images.flip(1)
+        images = (images.float() - self.mean) / self.std
+        height, width = images.shape[-2:]
+        rows = torch.arange(height, device=images.device) < shapes[:, :1]  # (B, H)
+        columns = torch.arange(width, device=images.device) < shapes[:, 1:]  # (B, W)
+        return torch.where(rows[:, None, :, None] & columns[:, None, None, :], images, 0)
+
+
+class Detector(nn.Module):
+    """From images to feature maps, and which of the two public verbs a call means.
+
+    Args:
+        normalizer: from pixels to network input.
+        backbone: images to feature maps.
+        neck: feature maps to L feature maps; None: the backbone's.
+    """
+
+    def __init__(self, normalizer: nn.Module, backbone: nn.Module, neck: nn.Module | None):
+        super().__init__()
+        self.normalizer = normalizer
+        self.backbone = backbone
+        self.neck = neck
+
+    def init_weights(self) -> None:
+        """Load the backbone's pretrained weights; called before training from scratch only."""
+        self.backbone.init_weights()
+
+    def class_rows(self) -> dict[str, ClassRows]:
+        """Tensors that grow with K, by name."""
+        rows = {}
+        for name, module in self.named_modules():
+            if module is not self and hasattr(module, "class_rows"):
+                rows |= {f"{name}.{key}": value for key, value in module.class_rows().items()}
+        return rows
+
+    def extract(self, batch: Batch) -> Sequence[Tensor]:
+        """L feature maps (B, C, Hi, Wi)."""
+        feats = self.backbone(self.normalizer(batch.images, batch.shapes))
+        return feats if self.neck is None else self.neck(feats)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor] | Detections:
+        """:meth:`loss` in training mode, :meth:`predict` in evaluation mode."""
+        return self.loss(batch) if self.training else self.predict(batch)
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """All losses of a batch by name, scalars; what has no 'loss' in its name is for the log."""
+        raise NotImplementedError
+
+    def predict(self, batch: Batch) -> Detections:
+        """Detections in the coordinates of the network input."""
+        raise NotImplementedError
