@@ -202,7 +202,8 @@ def _train(args: argparse.Namespace) -> None:
     from mmdet_lite.engine.distributed import processes
 
     with processes(args.launcher, read_timeout(cfg)):
-        train(cfg, args.work_dir or Path("work_dirs") / Path(args.config).stem, args.resume)
+        work_dir = args.work_dir or Path("work_dirs") / Path(args.config).stem
+        train(cfg, work_dir, args.resume or cfg.get("resume", False))
 
 
 def _test_arguments(parser: argparse.ArgumentParser) -> None:

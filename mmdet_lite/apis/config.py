@@ -14,6 +14,8 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.utils import import_modules_from_strings
 
+from mmdet_lite.apis.foreign_config import check_version, explain_unreadable, is_foreign, translate
+
 logger = logging.getLogger("mmdet_lite")
 
 # The sections of a config. A config may have other variables, which its own file makes use of.
@@ -31,6 +33,7 @@ SECTIONS = (
     "hooks",
     "distributed",
     "load_from",
+    "resume",
     "seed",
     "custom_imports",
 )
@@ -38,6 +41,8 @@ SECTIONS = (
 
 def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Config:
     """Read a config file with its bases and apply options.
+
+    A config of MMDetection 3.x is translated; options may then be in its form or in ours.
 
     Args:
         path: a file, or the path of one of the configs that come with the package, with or without
@@ -47,12 +52,16 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
 
     Raises:
         FileNotFoundError: there is no such file; the message lists near matches.
-        ValueError: the file cannot be read, is in MMDetection's form, or an option's key is wrong.
+        ValueError: the file cannot be read, an option's key is wrong, or a config in MMDetection's
+            form has settings without a counterpart here.
         ImportError: a module of ``custom_imports`` cannot be imported.
     """
     file = find_config(path)
     cfg = _read(file)
-    _check_form(cfg, file)
+    options = dict(options or {})
+    check_version(cfg, file)
+    if is_foreign(cfg):
+        cfg, options = translate(cfg, file, options, _set_option)
     _warn_of_near_sections(cfg, file)
     if options:
         _apply_options(cfg, options)
@@ -163,20 +172,24 @@ def _read(file: Path) -> Config:
     MMLogger.get_instance("mmengine").setLevel(logging.WARNING)
     try:
         return Config.fromfile(file, import_custom_modules=False)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{file}: a file in `_base_` is missing: {error}") from error
-    except SyntaxError as error:
-        raise ValueError(
+    except Exception as error:  # a config is a program, which may raise anything
+        if explanation := explain_unreadable(file):
+            raise ValueError(explanation) from error
+        raise _explained(error, file) from error
+
+
+def _explained(error: Exception, file: Path) -> Exception:
+    if isinstance(error, FileNotFoundError):
+        return FileNotFoundError(f"{file}: a file in `_base_` is missing: {error}")
+    if isinstance(error, SyntaxError):
+        return ValueError(
             f"config {file} cannot be read: {error.msg} in line {error.lineno}, of it or of a file "
             "in its `_base_`"
-        ) from error
-    except Exception as error:  # a config is a program, which may raise anything
-        frames = traceback.extract_tb(error.__traceback__)
-        places = [f" in {f.filename}, line {f.lineno}" for f in frames if f.name == "<module>"]
-        where = places[0] if places else ""
-        raise ValueError(
-            f"config {file} cannot be read: {type(error).__name__}{where}: {error}"
-        ) from error
+        )
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [f" in {f.filename}, line {f.lineno}" for f in frames if f.name == "<module>"]
+    where = places[0] if places else ""
+    return ValueError(f"config {file} cannot be read: {type(error).__name__}{where}: {error}")
 
 
 def _import_modules(cfg: Config, file: Path) -> None:
@@ -189,18 +202,6 @@ def _import_modules(cfg: Config, file: Path) -> None:
             f"config {file}: custom_imports: {error} ({error.__context__}). Install the package, "
             "or let PYTHONPATH name the folder that it lies in"
         ) from error
-
-
-def _check_form(cfg: Config, file: Path) -> None:
-    model = cfg.get("model")
-    foreign = isinstance(model, dict) and ("train_cfg" in model or "test_cfg" in model)
-    if cfg.get("default_scope") == "mmdet" or foreign:
-        raise ValueError(
-            f"{file} is a config in MMDetection's form (default_scope='mmdet', or "
-            "train_cfg/test_cfg in the model), which this version does not read yet. "
-            "configs/mask_rcnn and configs/faster_rcnn hold the same models in this package's "
-            "form; docs/config.md explains it"
-        )
 
 
 def _warn_of_near_sections(cfg: Config, file: Path) -> None:

@@ -30,6 +30,7 @@ from mmdet_lite.apis.build import (
     read_path,
 )
 from mmdet_lite.apis.config import read_seed, read_timeout, require, section
+from mmdet_lite.apis.foreign_config import tell_translation
 from mmdet_lite.apis.test import evaluate
 from mmdet_lite.apis.work_dir import continues_launch, find_start, open_files
 from mmdet_lite.data.dataset import DetectionDataset
@@ -74,6 +75,7 @@ def train(cfg: Config, work_dir: str | Path, resume: str | Path | bool = False) 
     work_dir = Path(work_dir)
     with RunLog(work_dir) as log:
         resume = continues_launch(work_dir) or resume
+        tell_translation(cfg)
         start = from_main(find_start(resume, work_dir) if is_main() else None)
         trainer = _build_trainer(cfg, log, is_new=start is None)
         if start is not None:

@@ -1,0 +1,135 @@
+"""Configs that were written for MMDetection: which kind a file is, and options in either form."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mmdet_lite.compat.mmdet import is_mmdet_config, translate_config
+from mmdet_lite.compat.mmdet.translate import TOP_KEYS
+from mmdet_lite.registry import find_class
+
+logger = logging.getLogger("mmdet_lite")
+
+Options = dict[str, Any]
+_NOTES = "_without_effect"
+_VERSION_2 = ("data", "optimizer_config", "lr_config", "runner", "checkpoint_config", "evaluation")
+
+
+def explain_unreadable(file: Path) -> str | None:
+    """Why a config that mmengine could not read is one that this package does not take."""
+    text = file.read_text(errors="replace") if file.is_file() else ""
+    if re.search(r"^\s*(from|import)\s+mmdet\b", text, re.MULTILINE) or "read_base" in text:
+        return (
+            f"config {file} is in Python style, it imports what it uses. Turn it into plain dicts "
+            'where MMDetection is installed: python -c "from mmengine.config import Config; '
+            f"Config.fromfile('{file.name}').dump('plain.py')\", and use plain.py"
+        )
+    if re.search(r"['\"]mmdet::", text):
+        return (
+            f"config {file}: a `_base_` that begins with 'mmdet::' lies in an installed "
+            "MMDetection. Copy its configs folder beside yours, and name the file by its path"
+        )
+    return None
+
+
+def check_version(cfg: Mapping[str, Any], file: Path) -> None:
+    """Refuse a config of MMDetection 2.x.
+
+    Raises:
+        ValueError: it is one.
+    """
+    found = [key for key in _VERSION_2 if key in cfg]
+    if len(found) >= 2 and "train_data" not in cfg and "train_dataloader" not in cfg:
+        raise ValueError(
+            f"{file} is a config of MMDetection 2.x (it has {', '.join(found)}); those of 3.x are "
+            "read. The same model is among the configs of MMDetection 3.x, or among those of this "
+            "package in configs/; docs/migrate.md lists which settings have moved where"
+        )
+
+
+def is_foreign(cfg: Mapping[str, Any]) -> bool:
+    """Whether a config is in MMDetection's form."""
+    return is_mmdet_config(cfg)
+
+
+def translate(
+    cfg: Config, file: Path, options: Options, set_option: Callable[[Any, str, Any], None]
+) -> tuple[Config, Options]:
+    """A config in this package's form, and the options that are still to be applied to it.
+
+    Options may be in either form: those whose keys are MMDetection's change its config before it is
+    translated, the others what comes out.
+
+    Args:
+        cfg: as it was read.
+        file: where from.
+        options: dotted keys to values.
+        set_option: applies one option.
+
+    Raises:
+        ValueError: something in the config has no counterpart; all of it is listed.
+    """
+    native = translate_config(cfg.to_dict(), str(file)).config if options else {}
+    ours = {key for key in options if not _is_theirs(key, cfg, native)}
+    for key, value in options.items():
+        if key not in ours:
+            set_option(cfg, key, value)
+    translation = translate_config(cfg.to_dict(), str(file))
+    translated = Config(translation.config, filename=cfg.filename)
+    object.__setattr__(translated, _NOTES, translation.without_effect)  # no item of the config
+    return translated, {key: value for key, value in options.items() if key in ours}
+
+
+def _is_theirs(key: str, cfg: Mapping[str, Any], native: Mapping[str, Any]) -> bool:
+    names = key.split(".")
+    if _reaches(cfg, names):
+        return True
+    if _reaches(native, names) or _accepts(native, names):
+        return False
+    return names[0] in TOP_KEYS
+
+
+def _reaches(node: Any, names: list[str]) -> bool:
+    """Whether there is something under a dotted key."""
+    for name in names:
+        if isinstance(node, (list, tuple)) and name.isdigit() and int(name) < len(node):
+            node = node[int(name)]
+        elif isinstance(node, Mapping) and name in node:
+            node = node[name]
+        else:
+            return False
+    return True
+
+
+def _accepts(native: Mapping[str, Any], names: list[str]) -> bool:
+    """Whether the last name is an argument of the class that the others lead to."""
+    node: Any = native
+    for name in names[:-1]:
+        if not _reaches(node, [name]):
+            return False
+        node = node[int(name)] if isinstance(node, (list, tuple)) else node[name]
+    if not isinstance(node, Mapping) or "type" not in node:
+        return len(names) == 1
+    try:
+        return names[-1] in inspect.signature(find_class(node["type"])).parameters
+    except KeyError:
+        return False
+
+
+def tell_translation(cfg: Config) -> None:
+    """Log what of a translated config has no effect here, reason by reason."""
+    without_effect: dict[str, str] = vars(cfg).get(_NOTES) or {}
+    by_reason: dict[str, list[str]] = {}
+    for path, reason in without_effect.items():
+        by_reason.setdefault(reason, []).append(path)
+    if by_reason:
+        logger.info("%s is in MMDetection's form; without effect here are:", cfg.filename)
+    for reason, paths in by_reason.items():
+        logger.info("  %s (%s)", ", ".join(paths), reason)

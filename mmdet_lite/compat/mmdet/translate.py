@@ -1,0 +1,225 @@
+"""MMDetection 3.x's configs, dict to dict.
+
+A pure function: nothing is built, read or downloaded. Every key is translated, or has no effect
+here and is listed with the reason, or is an error.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mmdet_lite.compat.mmdet.data import Pipeline, eval_data, metric, metrics, train_data
+from mmdet_lite.compat.mmdet.models import detector
+from mmdet_lite.compat.mmdet.read import Native, Notes, Section
+from mmdet_lite.compat.mmdet.training import (
+    custom_hooks,
+    default_hooks,
+    loop,
+    optimizer,
+    schedule,
+)
+
+# What MMDetection's own programs read from the top of a config.
+TOP_KEYS = (
+    *("model", "data_preprocessor", "train_dataloader", "val_dataloader", "test_dataloader"),
+    *("val_evaluator", "test_evaluator", "train_cfg", "val_cfg", "test_cfg"),
+    *("optim_wrapper", "param_scheduler", "auto_scale_lr", "default_hooks", "custom_hooks"),
+    *("default_scope", "env_cfg", "vis_backends", "visualizer", "log_processor", "log_level"),
+    *("load_from", "resume", "randomness", "work_dir", "launcher", "tta_model", "tta_pipeline"),
+    *("custom_imports", "experiment_name"),
+)
+# Names that only the config file itself makes use of.
+_OWN_VARIABLES = (
+    *("train_pipeline", "test_pipeline", "val_pipeline", "data_root", "dataset_type"),
+    *("backend_args", "file_client_args", "img_norm_cfg", "norm_cfg", "max_epochs", "max_iter"),
+    *("image_size", "metainfo", "classes", "checkpoint", "batch_augments", "img_scales"),
+)
+
+
+@dataclass
+class Translation:
+    """A config in this package's form.
+
+    Attributes:
+        config: the sections of a native config.
+        without_effect: path of a foreign key to why it has no effect here.
+    """
+
+    config: Native
+    without_effect: dict[str, str] = field(default_factory=dict)
+
+
+def is_mmdet_config(cfg: Mapping[str, Any]) -> bool:
+    """Whether a config is in MMDetection's form."""
+    model = cfg.get("model")
+    inside = isinstance(model, Mapping) and ("train_cfg" in model or "test_cfg" in model)
+    return cfg.get("default_scope") == "mmdet" or inside or "optim_wrapper" in cfg
+
+
+def translate_config(cfg: Mapping[str, Any], source: str = "the config") -> Translation:
+    """Translate a config whose ``_base_`` files have been merged.
+
+    Args:
+        cfg: the config, plain dicts and lists inside; it is not changed.
+        source: where it comes from, for the message.
+
+    Raises:
+        ValueError: something in it has no counterpart; all of it is listed with its path.
+    """
+    notes = Notes()
+    native = _Translator(Section(_plain(cfg), "", notes), notes).run()
+    notes.finish()
+    if notes.problems:
+        listed = "\n  ".join(notes.problems)
+        raise ValueError(
+            f"{source} is in MMDetection's form, and {len(notes.problems)} of its settings cannot "
+            f"be translated:\n  {listed}\nChange or remove them; docs/migrate.md lists what is "
+            "supported"
+        )
+    return Translation(native, notes.without_effect)
+
+
+class _Translator:
+    """The top of the config, section by section."""
+
+    def __init__(self, top: Section, notes: Notes):
+        self.top = top
+        self.notes = notes
+
+    def run(self) -> Native:
+        self._ignore_the_environment()
+        self._ignore_variables()
+        train = self._train()
+        data, pipeline = self._train_data()
+        model, padding = self._model(pipeline)
+        hooks, more = custom_hooks(self.top.sections("custom_hooks"))
+        native: Native = {"model": model}
+        if data is not None:
+            native["train_data"] = data | padding
+        native |= self._evaluation(padding)
+        native["train"] = train | more
+        native |= self._optimization(native["train"])
+        if hooks:
+            native["hooks"] = hooks
+        native |= self._run(native["train"])
+        if self.notes.sync_bn:
+            native["train"]["sync_bn"] = True
+        return {name: value for name, value in native.items() if value not in (None, {})}
+
+    def _ignore_the_environment(self) -> None:
+        top = self.top
+        top.has_no_effect("this package's own", "default_scope", "log_processor", "visualizer")
+        top.has_no_effect("logs are complete and say what they must", "log_level")
+        top.has_no_effect("torchrun and srun are recognised", "launcher")
+        top.has_no_effect("the work dir's name is enough", "experiment_name")
+        top.has_no_effect("threads, processes and backends are chosen by themselves", "env_cfg")
+        top.has_no_effect(
+            "train.log, log.jsonl, curves.png and TensorBoard are written", "vis_backends"
+        )
+        for name in ("val_cfg", "test_cfg"):
+            own = self.top.section(name)
+            if own is not None:
+                own.expect("type", "ValLoop", "TestLoop", "mmdet.ValLoop", "mmdet.TestLoop")
+                own.expect("fp16", False)
+
+    def _ignore_variables(self) -> None:
+        """Other names at the top are the config file's own, unless they look like a slip."""
+        for name in self.top:
+            if name in TOP_KEYS:
+                continue
+            near = difflib.get_close_matches(name, TOP_KEYS, n=1, cutoff=0.85)
+            if near and name not in _OWN_VARIABLES and near[0] not in self.top:
+                self.top.problem(name, f"is no section of a config; is {near[0]!r} meant?")
+            self.top.has_no_effect("a variable of the file", name)
+
+    def _model(self, pipeline: Pipeline) -> tuple[Native | None, Native]:
+        model = self.top.section("model")
+        outside = self.top.section("data_preprocessor")
+        if model is None:
+            self.top.problem("model", "is missing")
+            return None, {}
+        if outside is not None and "data_preprocessor" not in model:
+            content = {**model.content, "data_preprocessor": outside.content}
+            self.notes.sections.remove(model)
+            model = Section(content, "model", self.notes)
+        if outside is not None:
+            outside.has_no_effect("as in model.data_preprocessor", *outside)
+        return detector(model, "polygon" if pipeline.polygons else "roi_align")
+
+    def _train_data(self) -> tuple[Native | None, Pipeline]:
+        own = self.top.section("train_dataloader")
+        return train_data(own) if own is not None else (None, Pipeline())
+
+    def _evaluation(self, padding: Native) -> Native:
+        """``val_data``, ``test_data`` and ``metric``."""
+        native: Native = {}
+        sizes = {key: value for key, value in padding.items() if key == "size_divisor"}
+        for split in ("val", "test"):
+            loader = self.top.section(f"{split}_dataloader")
+            evaluators = self.top.sections(f"{split}_evaluator")
+            if loader is None:
+                continue
+            measured = [name for one in evaluators for name in metrics(one)]
+            native[f"{split}_data"] = eval_data(loader, "segm" in measured) | sizes
+            if len(evaluators) > 1:
+                self.top.problem(f"{split}_evaluator", "is a list; one evaluator is supported")
+            for evaluator in evaluators[:1]:
+                translated = metric(evaluator, native[f"{split}_data"])
+                if native.setdefault("metric", translated) != translated:
+                    self.top.problem(
+                        "test_evaluator", "differs from val_evaluator in what it measures"
+                    )
+        return native
+
+    def _train(self) -> Native:
+        own = self.top.section("train_cfg")
+        native = loop(own) if own is not None else {}
+        hooks = self.top.section("default_hooks")
+        if hooks is not None:
+            native |= default_hooks(hooks, "max_epochs" in native)
+        return native
+
+    def _optimization(self, train: Native) -> Native:
+        """``optimizer``, ``param_groups``, ``schedule`` and ``auto_scale_lr``."""
+        wrapper = self.top.section("optim_wrapper")
+        if wrapper is None:
+            return {}
+        built, groups, settings = optimizer(wrapper)
+        train |= settings
+        native: Native = {"optimizer": built, "param_groups": groups}
+        native["schedule"] = schedule(self.top.sections("param_scheduler"), train)
+        scaling = self.top.section("auto_scale_lr")
+        if scaling is not None and (size := scaling.require("base_batch_size")):
+            native["auto_scale_lr"] = {
+                "enable": scaling.take("enable", False),
+                "base_batch_size": size,
+            }
+        return native
+
+    def _run(self, train: Native) -> Native:
+        """``load_from``, ``resume``, ``seed`` and the like."""
+        native: Native = self.top.copy("load_from", "resume", "custom_imports")
+        native = {name: value for name, value in native.items() if value}
+        self.top.has_no_effect("--work-dir names it", "work_dir")
+        randomness = self.top.section("randomness")
+        if randomness is not None:
+            randomness.has_no_effect(
+                "processes share one seed and draw different numbers", "diff_rank_seed"
+            )
+            if (seed := randomness.take("seed")) is not None:
+                native["seed"] = seed
+            if randomness.take("deterministic", False):
+                train["deterministic"] = True
+        return native
+
+
+def _plain(value: Any) -> Any:
+    """Dicts and lists of their plain kinds, all the way down."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value
