@@ -209,6 +209,7 @@ def _train(args: argparse.Namespace) -> None:
 def _test_arguments(parser: argparse.ArgumentParser) -> None:
     _add_config(parser)
     parser.add_argument("checkpoint", help="checkpoint file")
+    parser.add_argument("--work-dir", metavar="DIR", help="write the metrics to DIR/metrics.json")
     parser.add_argument("--out-metrics", metavar="FILE", help="write the metrics as JSON")
     parser.add_argument(
         "--out",
@@ -237,7 +238,7 @@ def _test(args: argparse.Namespace) -> None:
         test(
             cfg,
             args.checkpoint,
-            args.out_metrics,
+            args.out_metrics or (args.work_dir and Path(args.work_dir) / "metrics.json"),
             args.out,
             args.show_dir,
             args.show_num,
@@ -245,10 +246,34 @@ def _test(args: argparse.Namespace) -> None:
         )
 
 
+def _print_config_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_config(parser)
+    parser.add_argument(
+        "--build", action="store_true", help="build the model too and print its parameters"
+    )
+    parser.add_argument(
+        "--state-dict", metavar="FILE", help="write names and shapes of the weights as JSON"
+    )
+
+
 def _print_config(args: argparse.Namespace) -> None:
     from mmdet_lite.apis.config import load_config
+    from mmdet_lite.apis.print_config import print_config
 
-    print(load_config(args.config, args.cfg_options).pretty_text)
+    print_config(load_config(args.config, args.cfg_options), args.build, args.state_dict)
+
+
+def _migrate_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", help="config file of MMDetection 3.x")
+    parser.add_argument("out", help="file to write")
+    _add_options(parser)
+
+
+def _migrate(args: argparse.Namespace) -> None:
+    from mmdet_lite.apis.migrate import migrate_config
+
+    _log_to_console()
+    migrate_config(args.config, args.out, args.cfg_options)
 
 
 def _browse_arguments(parser: argparse.ArgumentParser) -> None:
@@ -387,7 +412,14 @@ def _log_to_console() -> None:
 COMMANDS = {
     "train": Command("Train a detector from a config.", _train_arguments, _train),
     "test": Command("Evaluate a checkpoint.", _test_arguments, _test),
-    "print-config": Command("Print a config with its bases resolved.", _add_config, _print_config),
+    "print-config": Command(
+        "Print a config with its bases resolved, in this package's form.",
+        _print_config_arguments,
+        _print_config,
+    ),
+    "migrate-config": Command(
+        "Write a config of MMDetection as one of this package.", _migrate_arguments, _migrate
+    ),
     "browse-dataset": Command(
         "Save pictures of what the model will see.", _browse_arguments, _browse
     ),

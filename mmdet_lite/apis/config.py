@@ -6,6 +6,7 @@ import difflib
 import inspect
 import logging
 import traceback
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,13 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.utils import import_modules_from_strings
 
-from mmdet_lite.apis.foreign_config import check_version, explain_unreadable, is_foreign, translate
+from mmdet_lite.apis.foreign_config import (
+    check_version,
+    explain_unreadable,
+    imports_types,
+    is_foreign,
+    translate,
+)
 
 logger = logging.getLogger("mmdet_lite")
 
@@ -61,6 +68,7 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
     options = dict(options or {})
     check_version(cfg, file)
     if is_foreign(cfg):
+        _import_modules(cfg, file)  # which may register types that the config names
         cfg, options = translate(cfg, file, options, _set_option)
     _warn_of_near_sections(cfg, file)
     if options:
@@ -78,14 +86,15 @@ def find_config(path: str | Path) -> Path:
     inside = shipped / Path(*path.parts[1:]) if path.parts[:1] == ("configs",) else shipped / path
     if inside.is_file():
         return inside
-    known = [str(p.relative_to(shipped)) for p in sorted(shipped.rglob("*.py"))]
-    known = [name for name in known if not name.startswith("_base_")]
-    names = {Path(name).name: name for name in known}
+    known = [p.relative_to(shipped) for p in sorted(shipped.rglob("*.py"))]
+    names = {p.name: str(p) for p in known if p.parts[0] != "_base_"}
     near = difflib.get_close_matches(path.name, names, n=3, cutoff=0.5)
-    hint = ", ".join(names[name] for name in near) if near else ", ".join(known)
+    counts = Counter(Path(name).parent.name for name in names.values())
+    shelves = ", ".join(f"{folder}/ ({count})" for folder, count in counts.items())
+    hint = f"Did you mean: {', '.join(map(names.get, near))}" if near else f"There are {shelves}"
     raise FileNotFoundError(
         f"no config file {str(path)!r} (looked for {path.absolute()}, and among the shipped "
-        f"configs in {shipped}). {'Did you mean' if near else 'Shipped'}: {hint}"
+        f"configs in {shipped}). {hint}"
     )
 
 
@@ -171,11 +180,14 @@ def _read(file: Path) -> Config:
     # It tells which environment variables a config uses, on the standard output.
     MMLogger.get_instance("mmengine").setLevel(logging.WARNING)
     try:
-        return Config.fromfile(file, import_custom_modules=False)
+        cfg = Config.fromfile(file, import_custom_modules=False)
     except Exception as error:  # a config is a program, which may raise anything
         if explanation := explain_unreadable(file):
             raise ValueError(explanation) from error
         raise _explained(error, file) from error
+    if imports_types(cfg):
+        raise ValueError(explain_unreadable(file))
+    return cfg
 
 
 def _explained(error: Exception, file: Path) -> Exception:
@@ -198,9 +210,15 @@ def _import_modules(cfg: Config, file: Path) -> None:
     try:
         import_modules_from_strings(**{"imports": [], **settings})
     except ImportError as error:
+        missing = str(error.__context__ or error)
+        remedy = (
+            "Install the package, or let PYTHONPATH name the folder that it lies in"
+            if "'mmdet" not in missing or "'mmdet_lite" in missing
+            else "The module was written for MMDetection: register its classes with this package's "
+            "registries, `from mmdet_lite.registry import MODELS`; docs/migrate.md says how"
+        )
         raise ImportError(
-            f"config {file}: custom_imports: {error} ({error.__context__}). Install the package, "
-            "or let PYTHONPATH name the folder that it lies in"
+            f"config {file}: custom_imports: {error} ({missing}). {remedy}"
         ) from error
 
 

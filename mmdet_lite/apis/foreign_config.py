@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.config.lazy import LazyAttr, LazyObject
 
 from mmdet_lite.compat.mmdet import is_mmdet_config, translate_config
 from mmdet_lite.compat.mmdet.translate import TOP_KEYS
-from mmdet_lite.registry import find_class
+from mmdet_lite.registry import ALL_REGISTRIES, find_class
 
 logger = logging.getLogger("mmdet_lite")
 
@@ -37,6 +38,19 @@ def explain_unreadable(file: Path) -> str | None:
             "MMDetection. Copy its configs folder beside yours, and name the file by its path"
         )
     return None
+
+
+def imports_types(cfg: Config) -> bool:
+    """Whether a Python-style config names a class by an import, which mmengine leaves undone."""
+
+    def inside(value: Any) -> bool:
+        if isinstance(value, (LazyObject, LazyAttr)):
+            return True
+        if isinstance(value, Mapping):
+            return any(map(inside, dict.values(value)))  # without building what is lazy
+        return isinstance(value, (list, tuple)) and any(map(inside, value))
+
+    return inside(cfg._cfg_dict)
 
 
 def check_version(cfg: Mapping[str, Any], file: Path) -> None:
@@ -76,15 +90,29 @@ def translate(
     Raises:
         ValueError: something in the config has no counterpart; all of it is listed.
     """
-    native = translate_config(cfg.to_dict(), str(file)).config if options else {}
+    own_types = _own_types()
+    try:
+        native = translate_config(cfg.to_dict(), str(file), own_types).config
+    except ValueError:
+        native = {}  # the options may make it good
     ours = {key for key in options if not _is_theirs(key, cfg, native)}
     for key, value in options.items():
         if key not in ours:
             set_option(cfg, key, value)
-    translation = translate_config(cfg.to_dict(), str(file))
+    translation = translate_config(cfg.to_dict(), str(file), own_types)
     translated = Config(translation.config, filename=cfg.filename)
     object.__setattr__(translated, _NOTES, translation.without_effect)  # no item of the config
     return translated, {key: value for key, value in options.items() if key in ours}
+
+
+def _own_types() -> set[str]:
+    """What users' code has registered."""
+    return {
+        name
+        for registry in ALL_REGISTRIES
+        for name, cls in registry.module_dict.items()
+        if cls.__module__.partition(".")[0] not in ("mmdet_lite", "torch")
+    }
 
 
 def _is_theirs(key: str, cfg: Mapping[str, Any], native: Mapping[str, Any]) -> bool:
@@ -121,6 +149,11 @@ def _accepts(native: Mapping[str, Any], names: list[str]) -> bool:
         return names[-1] in inspect.signature(find_class(node["type"])).parameters
     except KeyError:
         return False
+
+
+def is_translated(cfg: Config) -> bool:
+    """Whether a config was in MMDetection's form when it was read."""
+    return _NOTES in vars(cfg)
 
 
 def tell_translation(cfg: Config) -> None:

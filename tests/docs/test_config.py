@@ -47,6 +47,16 @@ ERRORS = {
     "missing data": ["configs/mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py"],
 }
 
+MMDET_CONFIG = """default_scope = 'mmdet'
+model = dict(
+    type='RetinaNet',
+    data_preprocessor=dict(type='DetDataPreprocessor', pad_size_divisor=32),
+    backbone=dict(type='ResNet', depth=50, frozen_stage=1),
+    neck=dict(type='PAFPN', in_channels=[256, 512, 1024, 2048], out_channels=256, num_outs=5),
+    bbox_head=dict(type='RetinaHed'),
+)
+"""
+
 
 def _documented(text: str) -> dict[str, dict[str, str]]:
     """Keys and defaults of every section of the reference that has a table."""
@@ -139,7 +149,7 @@ def test_the_example_of_build_runs(read_page):
 def test_quoted_errors_are_what_the_command_line_says(
     read_page, workspace, capsys, monkeypatch, arguments
 ):
-    (workspace / "mmdet_config.py").write_text("default_scope = 'mmdet'\n")
+    (workspace / "mmdet_config.py").write_text(MMDET_CONFIG)
     config, *options = arguments
     options = ["--cfg-options", *options] if options else []
     with pytest.raises(SystemExit):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,12 +19,14 @@ class Notes:
         problems: what cannot be translated, each with its path.
         without_effect: path of a key to why it has no effect here.
         sections: all dicts that were looked at.
+        own_types: types that a user's code has registered, which are taken as they stand.
         sync_bn: whether batch norms are to be synchronised, which is a setting of the run here.
     """
 
     problems: list[str] = field(default_factory=list)
     without_effect: dict[str, str] = field(default_factory=dict)
     sections: list[Section] = field(default_factory=list)
+    own_types: Container[str] = ()
     sync_bn: bool = False
 
     def finish(self) -> None:
@@ -97,7 +99,9 @@ class Section:
         value = self.take(key)
         if value is None:
             return []
-        items = [value] if isinstance(value, Mapping) else value
+        if isinstance(value, Mapping):
+            return [Section(value, self._join(key), self.notes)]
+        items = value
         if not isinstance(items, Sequence) or not all(isinstance(one, Mapping) for one in items):
             self.problem(key, f"is {value!r}, expected a list of dicts")
             return []
@@ -122,9 +126,15 @@ class Section:
         """Translate by ``type``; None, and a problem, where the type is unknown."""
         if self.type in table:
             return table[self.type](self)
+        if self.type in self.notes.own_types:
+            self._known.update(self.content)
+            return dict(self.content)
         near = difflib.get_close_matches(self.type, table, n=1, cutoff=0.5)
         hint = f"the nearest is {near[0]!r}" if near else f"there are {', '.join(table)}"
-        self.problem("type", f"is {self.type!r}, a {kind} that is not supported; {hint}")
+        if not self.content:
+            self.notes.problems.append(f"{self.path} is missing, a {kind}; {hint}")
+        else:
+            self.problem("type", f"is {self.type!r}, a {kind} that is not supported; {hint}")
         self._known.update(self.content)  # one problem is enough
         return None
 

@@ -52,6 +52,9 @@ def optimizer(s: Section) -> tuple[Native | None, Native, Native]:
     native = dict(own.content)
     if "type" in native:
         native["type"] = own.type
+    if own.type == "ZeroRedundancyOptimizer":
+        native["type"] = native.pop("optimizer_type", "")
+        train["shard_optimizer"] = True
     for key in own:
         own.take(key)
     return native, _param_groups(s.section("paramwise_cfg"), native), train
@@ -242,7 +245,9 @@ def custom_hooks(hooks: list[Section]) -> tuple[list[Native], Native]:
     }
     for hook in hooks:
         hook.has_no_effect("hooks run in their order", "priority")
-        hook.dispatch("hook", table)
+        own = hook.dispatch("hook", table)
+        if own is not None:
+            native.append(own)
     return native, train
 
 

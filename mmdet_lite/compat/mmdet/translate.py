@@ -7,7 +7,7 @@ here and is listed with the reason, or is an error.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,7 +29,7 @@ TOP_KEYS = (
     *("optim_wrapper", "param_scheduler", "auto_scale_lr", "default_hooks", "custom_hooks"),
     *("default_scope", "env_cfg", "vis_backends", "visualizer", "log_processor", "log_level"),
     *("load_from", "resume", "randomness", "work_dir", "launcher", "tta_model", "tta_pipeline"),
-    *("custom_imports", "experiment_name"),
+    *("custom_imports", "experiment_name", "sync_bn"),
 )
 # Names that only the config file itself makes use of.
 _OWN_VARIABLES = (
@@ -59,17 +59,20 @@ def is_mmdet_config(cfg: Mapping[str, Any]) -> bool:
     return cfg.get("default_scope") == "mmdet" or inside or "optim_wrapper" in cfg
 
 
-def translate_config(cfg: Mapping[str, Any], source: str = "the config") -> Translation:
+def translate_config(
+    cfg: Mapping[str, Any], source: str = "the config", own_types: Container[str] = ()
+) -> Translation:
     """Translate a config whose ``_base_`` files have been merged.
 
     Args:
         cfg: the config, plain dicts and lists inside; it is not changed.
         source: where it comes from, for the message.
+        own_types: types of the user's own, whose dicts are taken as they stand.
 
     Raises:
         ValueError: something in it has no counterpart; all of it is listed with its path.
     """
-    notes = Notes()
+    notes = Notes(own_types=own_types)
     native = _Translator(Section(_plain(cfg), "", notes), notes).run()
     notes.finish()
     if notes.problems:
@@ -104,8 +107,8 @@ class _Translator:
         native |= self._optimization(native["train"])
         if hooks:
             native["hooks"] = hooks
-        native |= self._run(native["train"])
-        if self.notes.sync_bn:
+        native |= self._run(native["train"]) | self._environment()
+        if self.notes.sync_bn or self.top.take("sync_bn"):
             native["train"]["sync_bn"] = True
         return {name: value for name, value in native.items() if value not in (None, {})}
 
@@ -115,7 +118,6 @@ class _Translator:
         top.has_no_effect("logs are complete and say what they must", "log_level")
         top.has_no_effect("torchrun and srun are recognised", "launcher")
         top.has_no_effect("the work dir's name is enough", "experiment_name")
-        top.has_no_effect("threads, processes and backends are chosen by themselves", "env_cfg")
         top.has_no_effect(
             "train.log, log.jsonl, curves.png and TensorBoard are written", "vis_backends"
         )
@@ -124,6 +126,17 @@ class _Translator:
             if own is not None:
                 own.expect("type", "ValLoop", "TestLoop", "mmdet.ValLoop", "mmdet.TestLoop")
                 own.expect("fp16", False)
+
+    def _environment(self) -> Native:
+        """``distributed``, from ``env_cfg``."""
+        own = self.top.section_or_empty("env_cfg")
+        own.has_no_effect("threads and processes are chosen by themselves", "mp_cfg")
+        own.has_no_effect("cuDNN is left at torch's default", "cudnn_benchmark")
+        own.has_no_effect("cached memory is left to torch", "resource_limit")
+        dist = own.section_or_empty("dist_cfg")
+        dist.has_no_effect("NCCL on GPUs, gloo on CPUs", "backend")
+        timeout = dist.take("timeout")
+        return {"distributed": {"timeout": timeout}} if timeout else {}
 
     def _ignore_variables(self) -> None:
         """Other names at the top are the config file's own, unless they look like a slip."""
@@ -186,6 +199,7 @@ class _Translator:
         """``optimizer``, ``param_groups``, ``schedule`` and ``auto_scale_lr``."""
         wrapper = self.top.section("optim_wrapper")
         if wrapper is None:
+            self.top.has_no_effect("there is no optimizer", "param_scheduler", "auto_scale_lr")
             return {}
         built, groups, settings = optimizer(wrapper)
         train |= settings

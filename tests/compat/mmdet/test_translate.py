@@ -1,0 +1,297 @@
+"""From MMDetection's form to ours: what stands where, what is told, what is refused."""
+
+from __future__ import annotations
+
+import copy
+import re
+
+import pytest
+import torch
+
+from mmdet_lite.compat.mmdet import is_mmdet_config, translate_config
+from mmdet_lite.registry import MODELS, build
+
+
+def _set(cfg: dict, path: str, value) -> dict:
+    """A copy with one item changed or added."""
+    cfg = copy.deepcopy(cfg)
+    *way, last = path.split(".")
+    node = cfg
+    for name in way:
+        node = node[int(name)] if isinstance(node, list) else node[name]
+    node[int(last) if isinstance(node, list) else last] = value
+    return cfg
+
+
+def _problems(cfg: dict) -> list[str]:
+    with pytest.raises(ValueError) as error:
+        translate_config(cfg, "my.py")
+    first, *listed, last = str(error.value).split("\n")
+    assert re.fullmatch(r"my.py is in MMDetection's form, and \d+ of its .* translated:", first)
+    assert last == "Change or remove them; docs/migrate.md lists what is supported"
+    return [line.strip() for line in listed]
+
+
+def test_settings_stand_where_they_act(foreign):
+    native = translate_config(foreign()).config
+    model = native["model"]
+    assert model["type"] == "TwoStageDetector"
+    assert model["normalizer"] == {
+        "type": "ImageNormalizer",
+        "mean": [123.675, 116.28, 103.53],
+        "std": [58.395, 57.12, 57.375],
+    }
+    assert model["backbone"]["pretrained"] == "torchvision://resnet18"
+    assert model["rpn_head"]["sampler"] == {"type": "RandomSampler", "num": 64, "pos_fraction": 0.5}
+    assert model["rpn_head"]["train_selector"] == {
+        "type": "ProposalSelector",
+        "nms_pre": 200,
+        "max_per_img": 100,
+        "nms_iou_thr": 0.7,
+    }
+    assert model["roi_head"]["assigner"]["match_low_quality"] is False
+    assert model["roi_head"]["bbox_head"]["nms"] == {"type": "NMS", "iou_thr": 0.5}
+    assert native["train_data"] == {
+        "batch_size": 2,
+        "num_workers": 0,
+        "dataset": {
+            "type": "CocoDataset",
+            "ann_file": "data/shapes/annotations/train.json",
+            "image_dir": "data/shapes/train/",
+            "with_masks": True,
+            "bad_annotations": "skip",
+            "filter_empty_gt": True,
+            "pipeline": [
+                {"type": "Resize", "scale": (96, 64)},
+                {"type": "RandomFlip", "prob": 0.5},
+            ],
+        },
+    }
+    assert native["val_data"]["dataset"]["with_masks"]
+    assert native["metric"] == {"type": "CocoMetric", "metrics": ["bbox", "segm"]}
+    assert native["train"] == {
+        "max_epochs": 12,
+        "val_interval": 1,
+        "log_interval": 50,
+        "checkpoint_interval": 1,
+        "keep_last": None,
+    }
+    assert native["optimizer"] == {"type": "SGD", "lr": 0.02, "momentum": 0.9, "weight_decay": 1e-4}
+    assert native["schedule"] == {
+        "type": "MultiStepSchedule",
+        "milestones": [8, 11],
+        "gamma": 0.1,
+        "warmup_iters": 499,
+        "warmup_factor": 0.001,
+    }
+    assert native["auto_scale_lr"] == {"enable": False, "base_batch_size": 16}
+    assert "load_from" not in native and "seed" not in native
+
+
+@pytest.mark.parametrize("model", ["mask", "cascade", "retinanet"])
+def test_models_are_built(foreign, model):
+    native = translate_config(foreign(model)).config
+    with torch.device("meta"):
+        built = build(native["model"], MODELS)
+    assert built.num_classes == 6
+    assert (built.mask_format is None) == (model == "retinanet")
+
+
+def test_the_config_is_not_changed(foreign):
+    cfg = foreign()
+    before = copy.deepcopy(cfg)
+    translate_config(cfg)
+    assert cfg == before
+
+
+def test_what_has_no_effect_is_listed_with_the_reason(foreign):
+    listed = translate_config(foreign()).without_effect
+    assert listed["env_cfg.dist_cfg.backend"] == "NCCL on GPUs, gloo on CPUs"
+    assert listed["default_hooks.timer.type"] == "always done"
+    assert listed["model.train_cfg.rpn.debug"]
+    assert listed["train_dataloader.persistent_workers"]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "problem"),
+    [
+        ("model.backbone.frozen_stage", 1, "did you mean 'frozen_stages'?"),
+        ("model.rpn_head.anchor_generator.scale", [8], "did you mean 'scales'?"),
+        ("model.train_cfg.rcnn.asigner", {}, "did you mean 'assigner'?"),
+        ("train_dataloader.batch_sze", 2, "did you mean 'batch_size'?"),
+        ("train_dataloader.dataset.pipeline.2.scal", (9, 9), "did you mean 'scale'?"),
+        ("optim_wrapper.clip_grd", {}, "did you mean 'clip_grad'?"),
+        ("val_evaluator.metrics", ["bbox"], "did you mean 'metric'?"),
+        ("default_hooks.checkpoint.intervall", 2, "did you mean 'interval'?"),
+    ],
+)
+def test_misspelt_keys_are_errors_with_their_path(foreign, path, value, problem):
+    (told,) = _problems(_set(foreign(), path, value))
+    assert told.startswith(f"{path} = {value!r} is no known key")
+    assert problem in told
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "nearest"),
+    [
+        ("model.type", "FastRCNN", "the nearest is 'FasterRCNN'"),
+        ("model.backbone.type", "ResNeSt", "the nearest is 'ResNet'"),
+        ("model.neck.type", "PAFPN", "the nearest is 'FPN'"),
+        ("model.roi_head.type", "HybridTaskCascadeRoIHead", "the nearest is 'CascadeRoIHead'"),
+        ("model.roi_head.bbox_head.type", "DoubleConvFCBBoxHead", "'ConvFCBBoxHead'"),
+        ("train_dataloader.dataset.type", "LVISDataset", "the nearest is 'CocoDataset'"),
+        (
+            "train_dataloader.dataset.pipeline.3.type",
+            "RandomFlips",
+            "the nearest is 'RandomFlip'",
+        ),
+        ("val_evaluator.type", "VOCMetric", "the nearest is 'CocoMetric'"),
+        ("param_scheduler.1.type", "PolyLR", "there are MultiStepLR, CosineAnnealingLR"),
+    ],
+)
+def test_types_without_counterpart_are_errors_with_the_nearest_one(foreign, path, value, nearest):
+    told = next(p for p in _problems(_set(foreign(), path, value)) if p.startswith(path))
+    assert f"{path.removesuffix('.type')}.type is {value!r}" in told
+    assert nearest in told
+
+
+def test_a_hook_without_counterpart_is_an_error(foreign):
+    cfg = foreign() | {"custom_hooks": [dict(type="YOLOXModeSwitchHook", num_last_epochs=15)]}
+    (told,) = _problems(cfg)
+    assert told.startswith(
+        "custom_hooks.0.type is 'YOLOXModeSwitchHook', a hook that is not supported"
+    )
+
+
+def test_all_problems_are_listed_at_once(foreign):
+    cfg = _set(foreign(), "model.backbone.depht", 18)
+    cfg = _set(cfg, "model.backbone.deep_stem", True)
+    cfg = _set(cfg, "default_hooks.checkpoint.rule", "less")
+    told = _problems(cfg)
+    assert len(told) == 3
+    assert "model.backbone.deep_stem is True, and only False is supported" in told
+
+
+def test_a_misspelt_section_is_an_error_and_a_variable_is_not(foreign):
+    assert translate_config(foreign() | {"image_size": (1024, 1024)}).without_effect["image_size"]
+    cfg = foreign()
+    cfg["optim_wraper"] = cfg.pop("optim_wrapper")
+    (told,) = _problems(cfg)
+    assert told == "optim_wraper is no section of a config; is 'optim_wrapper' meant?"
+
+
+def test_another_ground_truth_than_the_data_sets_is_an_error(foreign):
+    (told,) = _problems(_set(foreign(), "val_evaluator.ann_file", "data/other.json"))
+    assert "is 'data/other.json', but the data set's is 'data/shapes/annotations/val.json'" in told
+
+
+def test_caffe_weights_get_their_channels_and_norms(foreign):
+    cfg = foreign()
+    cfg = _set(cfg, "model.data_preprocessor.bgr_to_rgb", False)
+    cfg = _set(cfg, "model.backbone.norm_cfg", dict(type="BN", requires_grad=False))
+    cfg = _set(cfg, "model.backbone.style", "caffe")
+    model = translate_config(cfg).config["model"]
+    assert model["normalizer"]["to_bgr"] is True
+    assert model["backbone"]["norm_cfg"] == {"type": "BN", "requires_grad": False}
+    assert model["backbone"]["style"] == "caffe"
+
+
+def test_polygons_choose_the_rule_of_mask_targets(foreign):
+    cfg = _set(foreign(), "train_dataloader.dataset.pipeline.1.poly2mask", False)
+    head = translate_config(cfg).config["model"]["roi_head"]["mask_head"]
+    assert head["target_rule"] == "polygon"
+
+
+def test_training_settings(foreign):
+    cfg = foreign()
+    cfg["optim_wrapper"] = dict(
+        type="AmpOptimWrapper",
+        loss_scale="dynamic",
+        dtype="bfloat16",
+        accumulative_counts=4,
+        clip_grad=dict(max_norm=35, norm_type=2),
+        optimizer=dict(type="AdamW", lr=1e-4, weight_decay=0.1),
+        paramwise_cfg=dict(
+            norm_decay_mult=0.0,
+            bias_lr_mult=2.0,
+            custom_keys={"backbone": dict(lr_mult=0.1), "backbone.layer4": dict(lr_mult=0.5)},
+        ),
+    )
+    cfg["train_cfg"] = dict(type="IterBasedTrainLoop", max_iters=90000, val_interval=10000)
+    cfg["default_hooks"]["checkpoint"] = dict(
+        type="CheckpointHook",
+        by_epoch=False,
+        interval=10000,
+        max_keep_ckpts=2,
+        save_best="coco/bbox_mAP",
+    )
+    cfg["param_scheduler"][1].update(by_epoch=False, milestones=[60000, 80000], end=90000)
+    cfg["custom_hooks"] = [
+        dict(type="EMAHook", ema_type="ExpMomentumEMA", momentum=0.0002, priority=49),
+        dict(type="EarlyStoppingHook", monitor="coco/bbox_mAP", patience=3, min_delta=0.005),
+        dict(type="NumClassCheckHook"),
+    ]
+    cfg["randomness"] = dict(seed=7, deterministic=True)
+    cfg |= {"resume": True, "load_from": "w.pth"}
+    native = translate_config(cfg).config
+    assert native["train"] == {
+        "max_iters": 90000,
+        "val_interval": 10000,
+        "log_interval": 50,
+        "checkpoint_interval": 10000,
+        "keep_last": 2,
+        "best_metric": "bbox_mAP",
+        "precision": "bf16",
+        "accumulate": 4,
+        "clip_grad_norm": 35,
+        "ema": {"decay": 0.9998, "ramp_up": 2000},
+        "deterministic": True,
+    }
+    groups = native["param_groups"]
+    assert (groups["norm_decay"], groups["bias_lr"]) == (0.0, 2.0)
+    matching = {
+        name: [factor for key, factor in groups["lr_multipliers"].items() if re.search(key, name)]
+        for name in ("backbone.layer4.0.conv1.weight", "backbone.conv1.weight", "neck.weight")
+    }
+    assert list(matching.values()) == [[0.5], [0.1], []]  # the longest key counts
+    assert native["schedule"]["unit"] == "iter"
+    hook = {"type": "EarlyStopping", "metric": "bbox_mAP", "patience": 3, "min_delta": 0.005}
+    assert native["hooks"] == [hook]
+    assert (native["seed"], native["resume"], native["load_from"]) == (7, True, "w.pth")
+
+
+def test_the_warm_up_is_mmengines(foreign):
+    """LinearLR: start_factor at iteration 0, 1 at iteration `end` - 1."""
+    from mmengine.optim.scheduler import LinearLR
+
+    from mmdet_lite.registry import SCHEDULES
+
+    native = build(translate_config(foreign()).config["schedule"], SCHEDULES)
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    theirs = LinearLR(optimizer, start_factor=0.001, by_epoch=False, begin=0, end=500)
+    for step in range(510):
+        rate = optimizer.param_groups[0]["lr"]
+        assert native.factor(step, 10000, 1000) == pytest.approx(rate, rel=1e-9), step
+        optimizer.step()
+        theirs.step()
+
+
+def test_synchronised_norms_are_a_setting_of_the_run(foreign):
+    cfg = _set(foreign(), "model.backbone.norm_cfg", dict(type="SyncBN", requires_grad=True))
+    native = translate_config(cfg).config
+    assert native["train"]["sync_bn"] is True
+    assert "norm_cfg" not in native["model"]["backbone"]
+
+
+def test_types_of_the_users_own_are_taken_as_they_stand(foreign):
+    cfg = _set(foreign(), "model.backbone", dict(type="MyBackbone", width=3))
+    assert "model.backbone.type is 'MyBackbone'" in _problems(cfg)[0]
+    native = translate_config(cfg, own_types={"MyBackbone"}).config
+    assert native["model"]["backbone"] == {"type": "MyBackbone", "width": 3}
+
+
+def test_which_configs_are_mmdetections(foreign):
+    assert is_mmdet_config(foreign())
+    assert is_mmdet_config({"model": {"type": "MaskRCNN", "test_cfg": {}}})
+    assert is_mmdet_config({"default_scope": "mmdet"})
+    assert not is_mmdet_config({"model": {"type": "TwoStageDetector"}, "train_data": {}})
