@@ -85,7 +85,7 @@ class EarlyStopping(Hook):
                 f"EarlyStopping: there is no metric {self.metric!r}; the validation gave "
                 f"{', '.join(metrics)}"
             )
-        if metrics[self.metric] > self.best:
+        if metrics[self.metric] > self.best + self.min_delta:
             self.best = metrics[self.metric]
             self.validations_since_best = 0
         else:

@@ -134,7 +134,7 @@ class RunLog:
 def format_train_line(record: dict[str, Any], position: str, eta_seconds: float) -> str:
     """One interval of training, readable at a glance; arguments as of :meth:`RunLog.train`."""
     losses = [
-        f"{k.removeprefix('loss_')} {v:.3f}"
+        f"{k.replace('loss_', '')} {v:.3f}"
         for k, v in record.items()
         if "loss" in k and k != "loss"
     ]

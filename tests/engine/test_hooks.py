@@ -41,6 +41,12 @@ def test_training_stops_when_the_metric_has_not_risen_for_so_long():
     assert validate(hook, 0.30).reason == ("bbox_mAP has not risen above 0.3100 for 2 validations")
 
 
+def test_a_rise_may_have_to_be_of_some_size():
+    hook = EarlyStopping("bbox_mAP", patience=2, min_delta=0.05)
+    assert validate(hook, 0.10, 0.14, 0.16, 0.18).reason is None  # 0.16 is more than 0.1 + 0.05
+    assert "not risen above 0.1600" in validate(hook, 0.20).reason
+
+
 def test_a_resumed_run_that_had_stopped_stops_again():
     hook, resumed = EarlyStopping("bbox_mAP", 1), EarlyStopping("bbox_mAP", 1)
     validate(hook, 0.3, 0.2)

@@ -46,6 +46,16 @@ def test_norms_and_biases_have_their_own_decay():
     }
 
 
+def test_biases_may_learn_faster_but_not_those_of_norms():
+    optimizer = build_optimizer(SGD, small_model(), {"bias_lr": 2.0})
+    assert {name: lr for name, (lr, _) in rates(optimizer).items()} == {
+        "backbone.weight": 0.1,
+        "backbone.bias": 0.2,
+        "norm.weight": 0.1,
+        "norm.bias": 0.1,
+    }
+
+
 def test_factors_of_all_matching_patterns_are_multiplied():
     rules = {
         "lr_multipliers": {"backbone": 0.1, r"bias$": 2.0},

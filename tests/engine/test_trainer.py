@@ -95,6 +95,14 @@ def test_the_best_and_the_last_checkpoints_are_kept(make_trainer):
     assert best["meta"] == {"classes": ["a", "b", "c"]}
 
 
+def test_all_checkpoints_are_kept_if_asked_for(make_trainer):
+    trainer = make_trainer(max_epochs=5, keep_last=None)
+    trainer.train()
+    assert [name for name in checkpoints(trainer) if "epoch" in name] == [
+        f"epoch_{i}.pth" for i in range(1, 6)
+    ]
+
+
 def test_the_best_is_saved_also_between_two_checkpoints(make_trainer):
     evaluate = scripted_metrics([0.1, 0.3, 0.2])
     trainer = make_trainer(evaluate=evaluate, max_epochs=3, val_interval=1, checkpoint_interval=3)
