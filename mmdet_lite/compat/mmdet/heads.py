@@ -40,7 +40,6 @@ def rpn_head(s: Section, train: Section, test: Section) -> Native | None:
 
 def _rpn(s: Section, train: Section) -> Native:
     no_init(s)
-    s.expect("num_convs", 1)
     s.expect("num_classes", 1)
     s.expect("reg_decoded_bbox", False)
     native: Native = {
@@ -54,6 +53,8 @@ def _rpn(s: Section, train: Section) -> Native:
         "loss_cls": loss(s.section_or_empty("loss_cls")),
         "loss_bbox": loss(s.section_or_empty("loss_bbox")),
     }
+    if (count := s.take("num_convs", 1)) != 1:
+        native["num_convs"] = count
     return native | _training(train)
 
 
@@ -286,7 +287,8 @@ def _conv_fc(s: Section, test: Section) -> Native:
             native[key] = True
     if (norm_cfg := norm(s)) is not None:
         native["norm_cfg"] = norm_cfg
-    s.expect("conv_cfg", None)
+    if (conv_cfg := s.take("conv_cfg")) is not None:
+        native["conv_cfg"] = conv_cfg
     native |= test.copy("score_thr", "max_per_img")
     if suppression := nms(test.section("nms")):
         native["nms"] = suppression
@@ -303,7 +305,6 @@ def _fcn(s: Section, mask_size: int, threshold: float, rule: str) -> Native:
     s.expect("conv_kernel_size", 3)
     s.expect("upsample_cfg", {"type": "deconv", "scale_factor": 2}, {"type": "deconv"})
     s.expect("predictor_cfg", {"type": "Conv"})
-    s.expect("conv_cfg", None)
     native: Native = {
         "type": "FCNMaskHead",
         "num_classes": s.require("num_classes"),
@@ -318,6 +319,8 @@ def _fcn(s: Section, mask_size: int, threshold: float, rule: str) -> Native:
         native["class_agnostic"] = True
     if (norm_cfg := norm(s)) is not None:
         native["norm_cfg"] = norm_cfg
+    if (conv_cfg := s.take("conv_cfg")) is not None:
+        native["conv_cfg"] = conv_cfg
     if threshold != 0.5:
         native["mask_thr"] = threshold
     if rule != "roi_align":

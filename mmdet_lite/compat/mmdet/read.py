@@ -132,9 +132,9 @@ class Section:
         near = difflib.get_close_matches(self.type, table, n=1, cutoff=0.5)
         hint = f"the nearest is {near[0]!r}" if near else f"there are {', '.join(table)}"
         if not self.content:
-            self.notes.problems.append(f"{self.path} is missing, a {kind}; {hint}")
+            self.notes.problems.append(f"{self.path} is missing; of {kind}s {hint}")
         else:
-            self.problem("type", f"is {self.type!r}, a {kind} that is not supported; {hint}")
+            self.problem("type", f"is {self.type!r}, which is no {kind} that is supported; {hint}")
         self._known.update(self.content)  # one problem is enough
         return None
 

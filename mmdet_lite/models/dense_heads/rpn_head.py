@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mmdet_lite.models.assigners.max_iou_assigner import MaxIoUAssigner
 from mmdet_lite.models.dense_heads.flatten import flatten_map
+from mmdet_lite.models.dense_heads.tower import conv_tower, init_tower
 from mmdet_lite.models.losses.reduce import check_box_loss, check_normalizer, normalize
 from mmdet_lite.models.postprocess import ProposalSelector
 from mmdet_lite.models.priors.anchor_generator import AnchorGenerator, Priors
@@ -40,7 +41,8 @@ class RPNHead(nn.Module):
 
     Args:
         in_channels: channels of the feature maps.
-        feat_channels: channels of the hidden convolution.
+        feat_channels: channels of the hidden convolutions.
+        num_convs: hidden 3x3 convolutions.
         anchor_generator: the anchors.
         bbox_coder: encodes boxes relative to anchors.
         assigner, sampler: decide which anchors are trained, on what.
@@ -65,6 +67,7 @@ class RPNHead(nn.Module):
         train_selector: ProposalSelector,
         test_selector: ProposalSelector,
         feat_channels: int = 256,
+        num_convs: int = 1,
         allowed_border: float = -1,
         pos_weight: float = 1.0,
         normalizer: str = "rank",
@@ -84,12 +87,13 @@ class RPNHead(nn.Module):
         self.normalizer = check_normalizer(normalizer)
 
         num_anchors = anchor_generator.num_base_priors
-        self.rpn_conv = nn.Conv2d(in_channels, feat_channels, 3, padding=1)
+        if num_convs > 1:
+            self.rpn_conv = conv_tower(in_channels, feat_channels, num_convs, norm_cfg=None)
+        else:
+            self.rpn_conv = nn.Conv2d(in_channels, feat_channels, 3, padding=1)
         self.rpn_cls = nn.Conv2d(feat_channels, num_anchors, 1)
         self.rpn_reg = nn.Conv2d(feat_channels, num_anchors * 4, 1)
-        for layer in (self.rpn_conv, self.rpn_cls, self.rpn_reg):
-            nn.init.normal_(layer.weight, std=0.01)
-            nn.init.zeros_(layer.bias)
+        init_tower(self)
 
     def forward(self, feats: Sequence[Tensor]) -> RPNOutput:
         """Run the layers on L maps (B, C, Hi, Wi) and flatten the levels."""

@@ -37,6 +37,7 @@ class ConvFCBBoxHead(nn.Module):
         num_shared_convs, conv_out_channels: 3x3 convolutions and their channels.
         num_shared_fcs, fc_out_channels: fully connected layers and their width.
         norm_cfg: normalisation of the convolutions, in mmcv's form; None: none.
+        conv_cfg: kind of the convolutions, in mmcv's form; None: the plain one.
         reg_class_agnostic: one box for all classes.
         reg_decoded_bbox: the box loss compares decoded boxes (for IoU losses).
         score_thr: detections must score more than this.
@@ -60,6 +61,7 @@ class ConvFCBBoxHead(nn.Module):
         num_shared_fcs: int = 2,
         fc_out_channels: int = 1024,
         norm_cfg: dict | None = None,
+        conv_cfg: dict | None = None,
         reg_class_agnostic: bool = False,
         reg_decoded_bbox: bool = False,
         score_thr: float = 0.05,
@@ -81,9 +83,10 @@ class ConvFCBBoxHead(nn.Module):
         self.max_per_img = max_per_img
         self.normalizer = check_normalizer(normalizer)
 
+        kind = {"conv_cfg": conv_cfg, "norm_cfg": norm_cfg}
         channels = [in_channels] + [conv_out_channels] * num_shared_convs
         self.shared_convs = nn.ModuleList(
-            ConvModule(channels[i], conv_out_channels, 3, padding=1, norm_cfg=norm_cfg)
+            ConvModule(channels[i], conv_out_channels, 3, padding=1, **kind)
             for i in range(num_shared_convs)
         )
         width = channels[-1] * (1 if with_avg_pool else roi_feat_size**2)

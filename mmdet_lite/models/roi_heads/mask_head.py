@@ -25,6 +25,7 @@ class FCNMaskHead(nn.Module):
         num_convs, conv_out_channels: 3x3 convolutions and their channels.
         roi_feat_size: side of the pooled features; masks are twice that, h.
         norm_cfg: normalisation of the convolutions, in mmcv's form; None: none.
+        conv_cfg: kind of the convolutions, in mmcv's form; None: the plain one.
         class_agnostic: one mask for all classes.
         target_rule: how targets are cut out of ground-truth masks, see ``mask_target``.
         mask_thr: a pixel belongs to a detected object from this probability on.
@@ -42,6 +43,7 @@ class FCNMaskHead(nn.Module):
         conv_out_channels: int = 256,
         roi_feat_size: int = 14,
         norm_cfg: dict | None = None,
+        conv_cfg: dict | None = None,
         class_agnostic: bool = False,
         target_rule: MaskRule = "roi_align",
         mask_thr: float = 0.5,
@@ -58,9 +60,10 @@ class FCNMaskHead(nn.Module):
         self.paste_rule = paste_rule
         self.normalizer = check_normalizer(normalizer)
 
+        kind = {"conv_cfg": conv_cfg, "norm_cfg": norm_cfg}
         channels = [in_channels] + [conv_out_channels] * num_convs
         self.convs = nn.ModuleList(
-            ConvModule(channels[i], conv_out_channels, 3, padding=1, norm_cfg=norm_cfg)
+            ConvModule(channels[i], conv_out_channels, 3, padding=1, **kind)
             for i in range(num_convs)
         )
         self.upsample = nn.ConvTranspose2d(channels[-1], conv_out_channels, 2, stride=2)

@@ -159,7 +159,7 @@ def test_a_hook_without_counterpart_is_an_error(foreign):
     cfg = foreign() | {"custom_hooks": [dict(type="YOLOXModeSwitchHook", num_last_epochs=15)]}
     (told,) = _problems(cfg)
     assert told.startswith(
-        "custom_hooks.0.type is 'YOLOXModeSwitchHook', a hook that is not supported"
+        "custom_hooks.0.type is 'YOLOXModeSwitchHook', which is no hook that is supported"
     )
 
 

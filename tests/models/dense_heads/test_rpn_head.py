@@ -161,3 +161,15 @@ def test_unknown_normalizer_is_refused(tiny_config):
     cfg.normalizer = "mean"
     with pytest.raises(ValueError, match="normalizer must be 'rank' or 'global', got 'mean'"):
         build(cfg, MODELS)
+
+
+def test_several_hidden_convolutions(tiny_config):
+    cfg = tiny_config().rpn_head
+    cfg.anchor_generator.update(strides=[4, 8], scales=[3])
+    cfg.num_convs = 2
+    head = build(cfg, MODELS)
+    names = {name for name, _ in head.named_parameters()}
+    assert {"rpn_conv.0.conv.weight", "rpn_conv.1.conv.bias"} <= names
+    hidden = torch.relu(head.rpn_conv[1].conv(torch.relu(head.rpn_conv[0].conv(_feats(1)[0]))))
+    expected = head.rpn_cls(hidden).permute(0, 2, 3, 1).reshape(1, -1)
+    torch.testing.assert_close(head(_feats(1)).logits[:, : 3 * 96], expected)

@@ -66,6 +66,15 @@ def test_four_convolutions_and_one_layer_with_group_norm():
     assert len(head.shared_fcs) == 1
 
 
+def test_convolutions_may_standardise_their_weights():
+    head = _head(num_shared_convs=1, num_shared_fcs=0, conv_cfg=dict(type="ConvWS"))
+    feats = torch.randn(5, 4, 3, 3)
+    before = head(feats)[0]
+    with torch.no_grad():
+        head.shared_convs[0].conv.weight.mul_(2).add_(3)
+    torch.testing.assert_close(head(feats)[0], before, rtol=1e-3, atol=1e-4)
+
+
 def test_average_of_the_places_comes_before_the_layers():
     head = _head(with_avg_pool=True, num_shared_fcs=0)
     feats = torch.randn(5, 4, 3, 3)
