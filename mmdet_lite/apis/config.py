@@ -25,6 +25,7 @@ SECTIONS = (
     "val_data",
     "test_data",
     "metric",
+    "tta",
     "train",
     "optimizer",
     "param_groups",
