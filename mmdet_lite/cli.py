@@ -223,6 +223,12 @@ def _test_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--show-score-thr", type=float, default=0.3, help="draw detections from this score on (0.3)"
     )
+    parser.add_argument(
+        "--tta",
+        action="store_true",
+        help="test-time augmentation: show the model every image several times, by the config's "
+        "section tta; default: as it is and mirrored",
+    )
     _add_launcher(parser)
 
 
@@ -243,6 +249,7 @@ def _test(args: argparse.Namespace) -> None:
             args.show_dir,
             args.show_num,
             args.show_score_thr,
+            args.tta,
         )
 
 

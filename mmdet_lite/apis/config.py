@@ -32,6 +32,7 @@ SECTIONS = (
     "val_data",
     "test_data",
     "metric",
+    "tta",
     "train",
     "optimizer",
     "param_groups",

@@ -24,6 +24,7 @@ from mmdet_lite.apis.build import (
     read_path,
 )
 from mmdet_lite.apis.config import read_timeout, require
+from mmdet_lite.apis.tta import build_tta, read_tta
 from mmdet_lite.data.dataset import DetectionDataset
 from mmdet_lite.data.loader import DetectionLoader
 from mmdet_lite.engine.distributed import from_main, gather_to_main, is_main
@@ -46,6 +47,7 @@ def test(
     show_dir: str | Path | None = None,
     show_num: int = 50,
     show_score_thr: float = 0.3,
+    tta: bool = False,
 ) -> dict[str, float]:
     """Evaluate a checkpoint on ``test_data``.
 
@@ -57,11 +59,13 @@ def test(
         show_dir: folder for pictures of ground truth beside prediction.
         show_num: how many pictures at most.
         show_score_thr: detections below are not drawn.
+        tta: show the model every image in the views of the section ``tta``.
 
     Returns:
         The metrics by name.
     """
     require(cfg, ("model", "test_data", "metric"))
+    views = read_tta(cfg) if tta else None
     for path in (out_metrics, out):  # now, and not after the whole evaluation
         if path is not None:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -74,7 +78,10 @@ def test(
         check_same_classes(trained, dataset, str(checkpoint), "test")
     metric = build_metric(cfg, dataset, model, "test")
     model = prepare_model(model, cfg, device)
-    loader = build_eval(cfg, dataset, "test")
+    if views is None:
+        loader = build_eval(cfg, dataset, "test")
+    else:
+        model, loader = build_tta(cfg, views, model, dataset)
     with Watchdog(read_timeout(cfg)) as watchdog:
         metrics = evaluate(
             model, loader, metric, precision_of(cfg), lambda phase: watchdog.phase(phase, 0)

@@ -72,9 +72,21 @@ class DetectionDataset(Dataset):
         ref = ref if isinstance(ref, SampleRef) else SampleRef(int(ref))
         if not 0 <= ref.index < len(self):
             raise IndexError(f"index {ref.index} of a data set of {len(self)} images")
-        sample = self.load(ref.index)
+        return self.transform(self.load(ref.index), ref, self.pipeline)
+
+    def transform(self, sample: Sample, ref: SampleRef, pipeline: Sequence[Transform]) -> Sample:
+        """Put a loaded sample through a pipeline.
+
+        Args:
+            sample: as loaded; it is not changed.
+            ref: what was asked for; what is random depends on it and on the seed only.
+            pipeline: the data set's own, or another.
+
+        Raises:
+            TypeError: a transform returned something else than a Sample.
+        """
         rng = generator(AUGMENTATION, self.seed, ref.epoch, ref.index)
-        for transform in self.pipeline:
+        for transform in pipeline:
             sample = transform(sample, rng)
             if not isinstance(sample, Sample):
                 name = getattr(transform, "__name__", type(transform).__name__)

@@ -15,7 +15,7 @@ import torch
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
-from mmdet_lite.structures.boxes import clip_boxes
+from mmdet_lite.structures.coordinates import to_original_boxes
 from mmdet_lite.structures.masks import paste_masks
 from mmdet_lite.structures.samples import Detections, ImageMeta
 
@@ -110,13 +110,6 @@ def to_coco_results(
             )
         )
     return merge_results(per_image)
-
-
-def to_original_boxes(boxes: Tensor, meta: ImageMeta) -> Tensor:
-    """Scale boxes (n, 4) from network to original coordinates and clip them to the image."""
-    boxes = boxes.float()
-    original = boxes / boxes.new_tensor(meta.scale_factor).repeat(2)
-    return clip_boxes(original[None], boxes.new_tensor(meta.ori_shape)[None])[0]
 
 
 def merge_results(parts: Sequence[CocoResults]) -> CocoResults:

@@ -73,6 +73,23 @@ def pairwise_giou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
     return aligned_giou(boxes1[..., :, None, :], boxes2[..., None, :, :])
 
 
+def flip_boxes(boxes: Tensor, shape: tuple[int, int], flip: str) -> Tensor:
+    """Mirror boxes as their image is mirrored; twice is once undone.
+
+    Args:
+        boxes: (..., 4).
+        shape: (height, width) of the image.
+        flip: '', 'horizontal', 'vertical' or 'both'.
+    """
+    height, width = shape
+    x1, y1, x2, y2 = boxes.unbind(-1)
+    if flip in ("horizontal", "both"):
+        x1, x2 = width - x2, width - x1
+    if flip in ("vertical", "both"):
+        y1, y2 = height - y2, height - y1
+    return torch.stack([x1, y1, x2, y2], dim=-1)
+
+
 def clip_boxes(boxes: Tensor, shapes: Tensor) -> Tensor:
     """Clip boxes to their images.
 

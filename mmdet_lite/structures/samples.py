@@ -93,6 +93,29 @@ class Batch:
 
 
 @dataclass
+class Views:
+    """The same images several times, at other sizes or mirrored (test-time augmentation).
+
+    Attributes:
+        batches: one a view, of the same B images in the same order.
+    """
+
+    batches: list[Batch]
+
+    @property
+    def metas(self) -> list[ImageMeta]:
+        """The images as they are in their files, to which detections of all views are taken."""
+        return [
+            replace(meta, shape=meta.ori_shape, scale_factor=(1.0, 1.0), flip="")
+            for meta in self.batches[0].metas
+        ]
+
+    def pin_memory(self) -> Views:
+        """Called by ``DataLoader(pin_memory=True)``."""
+        return map_tensors(self, Tensor.pin_memory)
+
+
+@dataclass
 class Proposals:
     """Boxes that a region proposal network hands to the RoI head.
 

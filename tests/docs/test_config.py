@@ -11,6 +11,7 @@ import torch
 
 from mmdet_lite import cli
 from mmdet_lite.apis.config import SECTIONS, load_config, shipped_configs
+from mmdet_lite.apis.tta import TTASettings
 from mmdet_lite.data.loader import build_eval_loader, build_train_loader
 from mmdet_lite.engine.optimizer import ParamGroupRules, build_optimizer
 from mmdet_lite.engine.settings import TrainSettings
@@ -28,7 +29,7 @@ from mmdet_lite.registry import (
 )
 
 CONFIG, REFERENCE = "docs/config.md", "docs/config_reference.md"
-SETTINGS = {"train": TrainSettings, "param_groups": ParamGroupRules}
+SETTINGS = {"train": TrainSettings, "param_groups": ParamGroupRules, "tta": TTASettings}
 GIVEN_BY_THE_RUN = {"seed"}
 DEMO = "configs/demo/mask-rcnn_r18_fpn_shapes.py"
 
@@ -128,6 +129,7 @@ def test_recipes_build(write_files):
             model = build(cfg.model, MODELS)
             build_optimizer(cfg.optimizer, model, cfg.get("param_groups"))
         TrainSettings(**cfg.train)
+        TTASettings(**cfg.get("tta", {}))
         build(cfg.schedule, SCHEDULES)
         build(cfg.metric, METRICS)
         for data in (cfg.train_data, cfg.val_data):

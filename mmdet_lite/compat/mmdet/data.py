@@ -177,12 +177,17 @@ def _pipeline(s: Section, pipeline: Pipeline) -> list[Native]:
 
 
 def _transforms(steps: list[Section], pipeline: Pipeline) -> list[Native]:
-    native = [_transform(step, pipeline) for step in steps]
-    return [transform for transform in native if transform]
+    native = [transform(step, pipeline) for step in steps]
+    return [one for one in native if one]
 
 
-def _transform(s: Section, pipeline: Pipeline) -> Native | None:
-    """One step; None where it has no counterpart because there is nothing to do."""
+def transform(s: Section, pipeline: Pipeline) -> Native | None:
+    """One step of a pipeline; None where there is nothing to do, because the data set does it.
+
+    Args:
+        s: the step.
+        pipeline: is filled with what loading steps say.
+    """
 
     def load_annotations(s: Section) -> None:
         s.has_no_effect(

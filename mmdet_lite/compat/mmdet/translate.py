@@ -21,6 +21,7 @@ from mmdet_lite.compat.mmdet.training import (
     optimizer,
     schedule,
 )
+from mmdet_lite.compat.mmdet.tta import tta
 
 # What MMDetection's own programs read from the top of a config.
 TOP_KEYS = (
@@ -103,6 +104,7 @@ class _Translator:
         if data is not None:
             native["train_data"] = data | padding
         native |= self._evaluation(padding)
+        native["tta"] = tta(self.top, native.get("test_data"))
         native["train"] = train | more
         native |= self._optimization(native["train"])
         if hooks:

@@ -78,6 +78,26 @@ class Detector(nn.Module):
         """All losses of a batch by name, scalars; what has no 'loss' in its name is for the log."""
         raise NotImplementedError
 
+    @torch.no_grad()
     def predict(self, batch: Batch) -> Detections:
         """Detections in the coordinates of the network input."""
+        feats = self.extract(batch)
+        return self.predict_masks(feats, self.predict_boxes(feats, batch))
+
+    def predict_boxes(self, feats: Sequence[Tensor], batch: Batch) -> Detections:
+        """The first half of :meth:`predict`: detections without masks.
+
+        Args:
+            feats: of :meth:`extract`.
+            batch: images and their shapes.
+        """
         raise NotImplementedError
+
+    def predict_masks(self, feats: Sequence[Tensor], detections: Detections) -> Detections:
+        """The second half: detections with masks; as they are if there is no mask branch.
+
+        Args:
+            feats: of :meth:`extract`.
+            detections: boxes and labels, which may come from elsewhere than from ``feats``.
+        """
+        return detections

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -43,6 +45,6 @@ class SingleStageDetector(Detector):
         return self.bbox_head.loss(self.bbox_head(self.extract(batch)), batch)
 
     @torch.no_grad()
-    def predict(self, batch: Batch) -> Detections:
-        """Detections in the coordinates of the network input."""
-        return self.bbox_head.predict(self.bbox_head(self.extract(batch)), batch.shapes)
+    def predict_boxes(self, feats: Sequence[Tensor], batch: Batch) -> Detections:
+        """Detections; see :meth:`Detector.predict_boxes`."""
+        return self.bbox_head.predict(self.bbox_head(feats), batch.shapes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -60,12 +62,16 @@ class TwoStageDetector(Detector):
         return own | self.roi_head.loss(feats, proposals, batch)
 
     @torch.no_grad()
-    def predict(self, batch: Batch) -> Detections:
-        """Detections in the coordinates of the network input."""
-        feats = self.extract(batch)
+    def predict_boxes(self, feats: Sequence[Tensor], batch: Batch) -> Detections:
+        """Detections without masks; see :meth:`Detector.predict_boxes`."""
         output = self.rpn_head(feats)
         proposals = self.rpn_head.propose(output, batch.shapes, training=False)
-        return self.roi_head.predict(feats, proposals, batch)
+        return self.roi_head.predict_boxes(feats, proposals, batch)
+
+    @torch.no_grad()
+    def predict_masks(self, feats: Sequence[Tensor], detections: Detections) -> Detections:
+        """Detections with masks, if there is a mask branch; see :meth:`Detector.predict_masks`."""
+        return self.roi_head.predict_masks(feats, detections)
 
 
 def _as_rpn(name: str) -> str:

@@ -169,6 +169,13 @@ class CascadeRoIHead(nn.Module):
             proposals: B x P.
             batch: images and their shapes.
         """
+        return self.predict_masks(feats, self.predict_boxes(feats, proposals, batch))
+
+    @torch.no_grad()
+    def predict_boxes(
+        self, feats: Sequence[Tensor], proposals: Proposals, batch: Batch
+    ) -> Detections:
+        """Detections without masks; arguments as for :meth:`predict`."""
         boxes, total, last = proposals.boxes, 0, len(self.bbox_head) - 1
         for stage, head in enumerate(self.bbox_head):
             logits, deltas = head(self.bbox_roi_extractor(feats, boxes))
@@ -177,7 +184,16 @@ class CascadeRoIHead(nn.Module):
                 boxes = head.refine(boxes, logits, deltas, None, batch.shapes)
         mean = total / len(self.bbox_head)
         refined = replace(proposals, boxes=boxes)
-        detections = self.bbox_head[-1].predict(mean, deltas, refined, batch.shapes)
+        return self.bbox_head[-1].predict(mean, deltas, refined, batch.shapes)
+
+    @torch.no_grad()
+    def predict_masks(self, feats: Sequence[Tensor], detections: Detections) -> Detections:
+        """Detections with mask probabilities; as they are if there is no mask branch.
+
+        Args:
+            feats: L maps (B, C, Hi, Wi).
+            detections: B x D.
+        """
         if self.mask_head is None:
             return detections
         extractor = self.mask_roi_extractor or self.bbox_roi_extractor

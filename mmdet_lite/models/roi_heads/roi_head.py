@@ -124,8 +124,24 @@ class RoIHead(nn.Module):
             proposals: B x P.
             batch: images and their shapes.
         """
+        return self.predict_masks(feats, self.predict_boxes(feats, proposals, batch))
+
+    @torch.no_grad()
+    def predict_boxes(
+        self, feats: Sequence[Tensor], proposals: Proposals, batch: Batch
+    ) -> Detections:
+        """Detections without masks; arguments as for :meth:`predict`."""
         logits, deltas = self.bbox_head(self._pool(self.bbox_roi_extractor, feats, proposals.boxes))
-        detections = self.bbox_head.predict(logits, deltas, proposals, batch.shapes)
+        return self.bbox_head.predict(logits, deltas, proposals, batch.shapes)
+
+    @torch.no_grad()
+    def predict_masks(self, feats: Sequence[Tensor], detections: Detections) -> Detections:
+        """Detections with mask probabilities; as they are if there is no mask branch.
+
+        Args:
+            feats: L maps (B, C, Hi, Wi).
+            detections: B x D.
+        """
         if self.mask_head is None:
             return detections
         extractor = self.mask_roi_extractor or self.bbox_roi_extractor
