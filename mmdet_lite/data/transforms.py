@@ -324,7 +324,7 @@ class Pad:
         height, width = self._target(*sample.size)
         return replace(
             sample,
-            image=mmcv.impad(sample.image, shape=(height, width), pad_val=self.pad_val),
+            image=mmcv.impad(sample.image, shape=(height, width), pad_val=(self.pad_val,) * 3),
             masks=None if sample.masks is None else sample.masks.pad((height, width)),
         )
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mmdet_lite.data.transforms import (
+    FilterAnnotations,
     Pad,
     RandomChoiceResize,
     RandomCrop,
@@ -72,6 +73,19 @@ def test_random_resize_draws_between_two_scales(sample):
     assert heights == {30, 31, 32, 33}
 
 
+def test_random_resize_multiplies_one_scale_by_a_ratio(sample):
+    transform = RandomResize((65, 41), ratio_range=(2.5, 2.5))
+    assert transform(sample, rng()).size == (102, 153)  # int(102.5); int(162.5) is not reached
+    transform = RandomResize((65, 41), keep_ratio=False, ratio_range=(2.5, 2.5))
+    assert transform(sample, rng()).size == (102, 162)
+    jitter = RandomResize((60, 40), ratio_range=(0.1, 2.0))  # the image's own size, times the ratio
+    generator = rng()
+    edges = np.array([jitter(sample, generator).size for _ in range(300)])
+    assert edges.min(axis=0).tolist() == [4, 6] and (edges.max(axis=0) >= [78, 117]).all()
+    assert np.mean(edges[:, 1] < 60 * 1.05) == pytest.approx(0.5, abs=0.08)
+    assert RandomResize((4, 4), ratio_range=(0.01, 0.01))(sample, rng()).size == (1, 1)
+
+
 @pytest.mark.parametrize("direction", ["horizontal", "vertical"])
 def test_flipping_twice_is_the_identity(sample, direction):
     once = flip(sample, direction)
@@ -128,6 +142,37 @@ def test_random_crop_of_a_share_of_the_image(sample):
     assert RandomCrop((0.5, 0.25), "relative")(sample, rng()).size == (10, 30)
 
 
+def test_random_crop_draws_its_size_between_two_numbers_of_pixels(sample):
+    transform = RandomCrop((38, 42), "absolute_range")
+    sizes = {transform(sample, rng(seed)).size for seed in range(200)}
+    # the height is cut to the image's 40
+    assert sizes == {(height, width) for height in (38, 39, 40) for width in range(38, 43)}
+    assert RandomCrop((100, 200), "absolute_range")(sample, rng()).size == (40, 60)
+
+
+def test_random_crop_draws_shares_up_to_the_whole(sample):
+    transform = RandomCrop((0.9, 0.5), "relative_range")
+    sizes = np.array([transform(sample, rng(seed)).size for seed in range(300)])
+    assert sizes.min(axis=0).tolist() == [20, 54] and sizes.max(axis=0).tolist() == [40, 60]
+    assert sizes.mean(axis=0) == pytest.approx([30, 57], abs=1)
+    assert abs(np.corrcoef(sizes.T)[0, 1]) < 0.2  # each axis on its own
+
+
+def test_filter_leaves_out_objects_that_are_too_narrow_or_too_low(sample):
+    sample = replace(sample, boxes=np.array([[10, 5, 30, 25], [40, 10, 56, 30]], np.float32))
+    for min_size, expected in (
+        ((1, 1), [11, 12]),
+        ((16, 1), [11]),  # the second is 16 wide, which is not wider
+        ((15.5, 19.5), [11, 12]),
+        ((1, 20), []),
+    ):
+        filtered = FilterAnnotations(min_size)(sample, rng())
+        assert filtered.annotation_ids.tolist() == expected
+        assert len(filtered.masks) == len(filtered.labels) == len(filtered.boxes) == len(expected)
+        assert filtered.ignore_boxes.tolist() == [[0, 30, 20, 40]]
+        assert (filtered.image == sample.image).all()
+
+
 def test_random_crop_never_loses_all_objects_unless_allowed(sample):
     sample = sample.select(np.array([0]))
     tight, loose = RandomCrop((6, 6)), RandomCrop((6, 6), allow_negative_crop=True)
@@ -155,6 +200,11 @@ def test_pad_extends_to_the_right_and_below(sample, options, expected):
     assert padded.image[40:].sum() == 0 and padded.image[:, 60:].sum() == 0
     assert (padded.boxes == sample.boxes).all()
     assert_boxes_fit_masks(padded, 0)
+
+
+def test_pad_is_as_grey_as_asked_for(sample):
+    padded = Pad(size=(70, 50), pad_val=114)(sample, rng())
+    assert (padded.image[40:] == 114).all() and (padded.image[:, 60:] == 114).all()
 
 
 def test_padding_after_a_crop_does_not_bring_masks_back(sample):
@@ -200,6 +250,18 @@ def test_the_input_sample_is_not_changed(sample):
         (lambda: RandomChoiceResize([]), "scales is empty"),
         (lambda: RandomChoiceResize([(8, 8), 3]), "scales must be two positive integers, got 3"),
         (lambda: RandomResize([(8, 8)]), "must be two scales to draw between"),
+        (lambda: RandomResize((8, 8)), "scale must be two positive integers, got 8"),
+        (
+            lambda: RandomResize([(8, 8), (9, 9)], ratio_range=(1, 2)),
+            "with ratio_range, scale must be two positive integers",
+        ),
+        (
+            lambda: RandomResize((8, 8), ratio_range=(2, 0.1)),
+            r"ratio_range must be two positive numbers, the smaller first, got \(2, 0.1\)",
+        ),
+        (lambda: RandomCrop((9, 8), "absolute_range"), "the smaller first, got"),
+        (lambda: RandomCrop((0, 1), "relative_range"), r"must be in \(0, 1\], got \(0, 1\)"),
+        (lambda: FilterAnnotations(3), "min_size must be two numbers from 0 on, got 3"),
         (lambda: RandomFlip(1.5), "prob must be between 0 and 1, got 1.5"),
         (lambda: RandomFlip(direction="left"), "'horizontal' or 'vertical', got 'left'"),
         (lambda: RandomCrop((9, 9), "share"), "'absolute' or 'relative' or .*, got 'share'"),
