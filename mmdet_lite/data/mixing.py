@@ -10,9 +10,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from mmdet_lite.data.geometry import crop, resize
 from mmdet_lite.data.pipeline import DrawSample, MixingTransform
 from mmdet_lite.data.sample import Sample
-from mmdet_lite.data.transforms import crop, read_pair, read_range, resize
+from mmdet_lite.data.transforms import read_grey, read_pair, read_range
 from mmdet_lite.registry import TRANSFORMS
 from mmdet_lite.structures.masks import InstanceMasks, tight_boxes
 
@@ -139,7 +140,7 @@ class Mosaic(MixingTransform):
             )
         if not 0 <= prob <= 1:
             raise ValueError(f"Mosaic: prob must be between 0 and 1, got {prob}")
-        self.pad_val = pad_val
+        self.pad_val = read_grey("Mosaic", pad_val)
         self.prob = prob
 
     def __call__(

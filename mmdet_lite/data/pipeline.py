@@ -91,7 +91,7 @@ class RandomChoice(MixingTransform):
                 f"list of transforms, got {prob!r}"
             )
         self.branches = [list(branch) for branch in transforms]
-        self.prob = prob
+        self.prob = None if prob is None else np.array(prob) / sum(prob)
 
     def __call__(
         self, sample: Sample, rng: np.random.Generator, draw_partner: DrawSample

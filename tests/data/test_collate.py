@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mmdet_lite.data.collate import Collate
-from mmdet_lite.data.transforms import resize
+from mmdet_lite.data.geometry import resize
 
 
 @pytest.fixture

@@ -221,6 +221,7 @@ def test_inputs_are_not_changed():
     [
         (lambda: CopyPaste(max_num_pasted=-1), "max_num_pasted must be 0 or more, got -1"),
         (lambda: Mosaic(size=640), "Mosaic: size must be two positive integers, got 640"),
+        (lambda: Mosaic(pad_val=0.5), "Mosaic: pad_val must be a whole number from 0 to 255"),
         (lambda: Mosaic(prob=2), "Mosaic: prob must be between 0 and 1, got 2"),
         (lambda: Mosaic(center_ratio_range=(1.5, 0.5)), "the smaller first, got"),
         (lambda: Mosaic(center_ratio_range=(0.5, 2.5)), "must end at 2 at most, got"),

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mmdet_lite.data.geometry import crop
 from mmdet_lite.data.transforms import (
     FilterAnnotations,
     Pad,
@@ -11,9 +12,6 @@ from mmdet_lite.data.transforms import (
     RandomFlip,
     RandomResize,
     Resize,
-    crop,
-    flip,
-    resize,
 )
 from mmdet_lite.structures.masks import tight_boxes
 
@@ -41,16 +39,6 @@ def test_resize_keeps_the_ratio_within_the_scale(sample, size, scale, expected):
     empty = np.zeros((*size, 3), dtype=np.uint8)
     sample = replace(sample, image=empty, masks=None)
     assert Resize(scale)(sample, rng()).size == expected
-
-
-def test_resize_scales_boxes_masks_and_factors(sample):
-    resized = resize(resize(sample, (120, 80)), (60, 120))
-    assert resized.size == (120, 60) and resized.masks.size == (120, 60)
-    assert resized.scale_factor == (1.0, 3.0)
-    assert resized.boxes.tolist() == [[10, 15, 30, 75], [40, 30, 56, 90]]
-    assert resized.ignore_boxes.tolist() == [[0, 90, 20, 120]]
-    assert resized.boxes.dtype == np.float32
-    assert_boxes_fit_masks(resized, 1)
 
 
 def test_resize_without_keeping_the_ratio_is_exact(sample):
@@ -86,25 +74,6 @@ def test_random_resize_multiplies_one_scale_by_a_ratio(sample):
     assert RandomResize((4, 4), ratio_range=(0.01, 0.01))(sample, rng()).size == (1, 1)
 
 
-@pytest.mark.parametrize("direction", ["horizontal", "vertical"])
-def test_flipping_twice_is_the_identity(sample, direction):
-    once = flip(sample, direction)
-    twice = flip(once, direction)
-    assert once.flip == direction and twice.flip == ""
-    assert (once.image != sample.image).any() and (twice.image == sample.image).all()
-    assert (twice.boxes == sample.boxes).all() and (twice.ignore_boxes == sample.ignore_boxes).all()
-    assert (twice.masks.bitmaps() == sample.masks.bitmaps()).all()
-
-
-def test_flip_moves_everything_together(sample):
-    flipped = flip(flip(sample, "horizontal"), "vertical")
-    assert flipped.flip == "both"
-    assert flipped.boxes.tolist() == [[30, 15, 50, 35], [4, 10, 20, 30]]
-    assert flipped.ignore_boxes.tolist() == [[40, 0, 60, 10]]
-    assert (flipped.image == sample.image[::-1, ::-1]).all()
-    assert_boxes_fit_masks(flipped, 0)
-
-
 @pytest.mark.parametrize("prob", [0.0, 0.3, 1.0])
 def test_random_flip_keeps_to_its_probability(sample, prob):
     transform = RandomFlip(prob, ["horizontal", "vertical"])
@@ -112,25 +81,6 @@ def test_random_flip_keeps_to_its_probability(sample, prob):
     flips = [transform(sample, generator).flip for _ in range(300)]
     assert abs(sum(f != "" for f in flips) / 300 - prob) < 0.08
     assert (flips.count("horizontal") > 30) == (flips.count("vertical") > 30) == (prob > 0)
-
-
-def test_crop_clips_boxes_and_drops_what_is_outside(sample):
-    cropped = crop(sample, x=20, y=10, width=20, height=25)
-    assert cropped.size == (25, 20)
-    assert (cropped.image == sample.image[10:35, 20:40]).all()
-    assert cropped.boxes.tolist() == [[0, 0, 10, 15]]
-    assert cropped.labels.tolist() == [3] and cropped.annotation_ids.tolist() == [11]
-    assert len(cropped.ignore_boxes) == 0
-    assert_boxes_fit_masks(cropped, 0)
-
-
-def test_crop_fits_boxes_to_what_is_visible(sample):
-    cropped = crop(sample, x=38, y=0, width=22, height=20)  # the L's foot is cut off
-    assert cropped.boxes.tolist() == [[2, 10, 6, 20]]
-    cropped = crop(sample, x=46, y=0, width=14, height=20)  # its box remains, the L does not
-    assert len(cropped.boxes) == 0
-    without_masks = crop(replace(sample, masks=None), x=46, y=0, width=14, height=20)
-    assert without_masks.boxes.tolist() == [[0, 10, 10, 20]]
 
 
 def test_random_crop_is_cut_to_the_image(sample):
@@ -266,6 +216,8 @@ def test_the_input_sample_is_not_changed(sample):
         (lambda: RandomFlip(direction="left"), "'horizontal' or 'vertical', got 'left'"),
         (lambda: RandomCrop((9, 9), "share"), "'absolute' or 'relative' or .*, got 'share'"),
         (lambda: RandomCrop((2, 0.5), "relative"), r"must be in \(0, 1\], got \(2, 0.5\)"),
+        (lambda: Pad(size_divisor=32, pad_val=256), "whole number from 0 to 255, got 256"),
+        (lambda: Pad(size_divisor=32, pad_val=(1, 2, 3)), r"from 0 to 255, got \(1, 2, 3\)"),
         (lambda: Pad(), "exactly one of size, size_divisor and pad_to_square"),
         (lambda: Pad(size=(8, 8), size_divisor=32), "exactly one of"),
     ],
