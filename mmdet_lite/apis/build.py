@@ -12,13 +12,21 @@ from mmengine.config import Config
 from torch import nn
 
 from mmdet_lite.apis.config import check_keys, section
+from mmdet_lite.data.collate import is_size
 from mmdet_lite.data.dataset import DetectionDataset
 from mmdet_lite.data.loader import DetectionLoader, build_eval_loader, build_train_loader
 from mmdet_lite.engine.distributed import rank, world_size
 from mmdet_lite.registry import DATASETS, METRICS, MODELS, build
 
 _DATA_KEYS = {
-    "train": ["dataset", "batch_size", "num_workers", "group_by_aspect", "size_divisor"],
+    "train": [
+        "dataset",
+        "batch_size",
+        "num_workers",
+        "group_by_aspect",
+        "size_divisor",
+        "pad_size",
+    ],
     "val": ["dataset", "batch_size", "num_workers", "size_divisor"],
     "test": ["dataset", "batch_size", "num_workers", "size_divisor"],
 }
@@ -58,7 +66,7 @@ def build_dataset(cfg: Config, split: str, seed: int) -> DetectionDataset:
     if len(dataset) == 0:
         raise ValueError(
             f"{split}_data has no images: check the annotation file, and what leaves images out "
-            f"(filter_empty_gt, indices), in {dict(data['dataset'])}"
+            f"(filter_empty_gt, min_size, indices), in {dict(data['dataset'])}"
         )
     return dataset
 
@@ -185,5 +193,9 @@ def _check_data_values(data: dict[str, Any], split: str) -> None:
         value = data.get(key, smallest)
         if type(value) is not int or value < smallest:
             problems.append(f"has {key}={value!r}, expected a whole number from {smallest} on")
+    if "pad_size" in data and data["pad_size"] is not None and not is_size(data["pad_size"]):
+        problems.append(
+            f"has pad_size={data['pad_size']!r}, expected two positive integers, (width, height)"
+        )
     if problems:
         raise ValueError(f"config: {split}_data {'; '.join(problems)}")

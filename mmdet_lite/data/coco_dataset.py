@@ -12,8 +12,9 @@ import numpy as np
 from mmdet_lite.data.coco_checks import check_image_files, clip_boxes
 from mmdet_lite.data.coco_file import read_coco
 from mmdet_lite.data.coco_table import CocoTable, build_table
-from mmdet_lite.data.dataset import DetectionDataset, Transform
+from mmdet_lite.data.dataset import DetectionDataset
 from mmdet_lite.data.image_io import read_image
+from mmdet_lite.data.pipeline import Transform
 from mmdet_lite.data.problems import Problems
 from mmdet_lite.data.sample import Sample
 from mmdet_lite.registry import DATASETS
@@ -40,6 +41,7 @@ class CocoDataset(DetectionDataset):
         bad_annotations: boxes without area and malformed masks are an 'error', or 'skip' leaves
             them out with a warning.
         indices: use the first so many images, or those at these positions.
+        min_size: leave out images whose shorter side, as the file gives it, has fewer pixels.
         seed: the run's seed.
 
     Raises:
@@ -57,6 +59,7 @@ class CocoDataset(DetectionDataset):
         filter_empty_gt: bool = False,
         bad_annotations: Literal["error", "skip"] = "error",
         indices: int | Sequence[int] | None = None,
+        min_size: int = 0,
         seed: int = 0,
     ):
         if bad_annotations not in ("error", "skip"):
@@ -70,7 +73,11 @@ class CocoDataset(DetectionDataset):
             skip_bad=bad_annotations == "skip",
         )
         super().__init__(self.table.classes, self.table.category_ids, pipeline, seed)
-        self.rows = _choose_images(self.table, filter_empty_gt, indices)
+        rows = np.flatnonzero(self.table.image_sizes.min(axis=1) >= min_size)
+        if num_small := len(self.table.image_ids) - len(rows):
+            text = "%s: %d images with a side of fewer than %d pixels are left out (min_size)"
+            logger.info(text, ann_file, num_small, min_size)
+        self.rows = _choose_images(self.table, rows, filter_empty_gt, indices)
         crowds = np.concatenate([[0], np.cumsum(self.table.is_crowd)])  # before each annotation
         first, last = self.table.offsets[self.rows], self.table.offsets[self.rows + 1]
         num_crowds = np.sum(crowds[last] - crowds[first])
@@ -119,6 +126,11 @@ class CocoDataset(DetectionDataset):
             index=index,
             ori_shape=size,
         )
+
+    def labels_of(self, index: int) -> np.ndarray:
+        """(n,) labels of one image's objects; crowds do not count."""
+        annotations = slice(*self.table.offsets[self.rows[index] :][:2])
+        return self.table.labels[annotations][~self.table.is_crowd[annotations]]
 
     def coco_dict(self) -> dict[str, Any]:
         """Ground truth of the images and classes used: boxes as in the file, areas, crowds."""
@@ -210,13 +222,15 @@ def _read_classes(metainfo: dict[str, Any] | None) -> tuple[str, ...] | None:
 
 
 def _choose_images(
-    table: CocoTable, filter_empty_gt: bool, indices: int | Sequence[int] | None
+    table: CocoTable,
+    rows: np.ndarray,
+    filter_empty_gt: bool,
+    indices: int | Sequence[int] | None,
 ) -> np.ndarray:
-    """Rows of the table to use, in the order in which the data set shows them."""
-    rows = np.arange(len(table.image_ids))
+    """Those of the table's rows to use, in the order in which the data set shows them."""
     if filter_empty_gt:
         objects = np.concatenate([[0], np.cumsum(~table.is_crowd)])[table.offsets]
-        rows = np.flatnonzero(np.diff(objects) > 0)
+        rows = rows[np.diff(objects)[rows] > 0]
     if indices is None:
         return rows
     chosen = np.arange(indices) if isinstance(indices, int) else np.asarray(indices, np.int64)

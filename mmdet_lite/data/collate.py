@@ -6,7 +6,7 @@ Letters: B images, G padded objects, I padded ignore boxes, H, W padded size.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -24,16 +24,28 @@ class Collate:
         size_divisor: the padded height and width are multiples of it.
         masks: 'bitmaps' rasterises masks to the padded size, 'lazy' passes them on as they are,
             None leaves them out.
+        pad_size: (width, height) in pixels that every batch has at least; ``pad_shapes``, and so
+            where priors are valid, do not depend on it.
 
     Raises:
-        ValueError: ``masks`` is none of these.
+        ValueError: ``masks`` is none of these, or ``pad_size`` is not two positive integers.
     """
 
-    def __init__(self, size_divisor: int = 32, masks: Literal["bitmaps", "lazy"] | None = None):
+    def __init__(
+        self,
+        size_divisor: int = 32,
+        masks: Literal["bitmaps", "lazy"] | None = None,
+        pad_size: tuple[int, int] | None = None,
+    ):
         if masks not in ("bitmaps", "lazy", None):
             raise ValueError(f"masks must be 'bitmaps', 'lazy' or None, got {masks!r}")
+        if pad_size is not None and not is_size(pad_size):
+            raise ValueError(
+                f"pad_size must be two positive integers, (width, height), got {pad_size!r}"
+            )
         self.size_divisor = size_divisor
         self.masks = masks
+        self.least = torch.tensor([1, 1] if pad_size is None else pad_size[::-1])
 
     def __call__(self, samples: Sequence[Sample]) -> Batch:
         """Pad ``samples`` to the batch's largest image and largest number of objects.
@@ -42,8 +54,8 @@ class Collate:
             ValueError: masks are wanted and a sample has none.
         """
         shapes = torch.tensor([sample.size for sample in samples])  # (B, 2)
-        pad_shapes = -(-shapes // self.size_divisor) * self.size_divisor
-        size = tuple(pad_shapes.amax(dim=0).tolist())
+        pad_shapes = self._round_up(shapes)
+        size = tuple(self._round_up(torch.maximum(shapes.amax(dim=0), self.least)).tolist())
         boxes, valid = _pad_rows([sample.boxes for sample in samples])
         labels, _ = _pad_rows([sample.labels for sample in samples])
         ignore_boxes, ignore_valid = _pad_rows([sample.ignore_boxes for sample in samples])
@@ -56,6 +68,9 @@ class Collate:
             gt=GroundTruth(boxes, labels, valid, ignore_boxes, ignore_valid, masks),
             metas=[_meta(sample) for sample in samples],
         )
+
+    def _round_up(self, shapes: Tensor) -> Tensor:
+        return -(-shapes // self.size_divisor) * self.size_divisor
 
     def _collate_masks(
         self, samples: Sequence[Sample], shape: tuple[int, int, int, int]
@@ -75,6 +90,12 @@ class Collate:
             height, width = sample.size
             rows[: len(sample.masks), :height, :width] = sample.masks.bitmaps()
         return torch.from_numpy(padded)
+
+
+def is_size(value: Any) -> bool:
+    """Whether a value is two positive integers."""
+    is_pair = isinstance(value, (list, tuple)) and len(value) == 2
+    return is_pair and all(type(edge) is int and edge > 0 for edge in value)
 
 
 def _pad_images(images: Sequence[np.ndarray], size: tuple[int, int]) -> Tensor:

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from torch.utils.data import Dataset
 
+from mmdet_lite.data.pipeline import Transform, run_pipeline
 from mmdet_lite.data.rng import AUGMENTATION, generator
 from mmdet_lite.data.sample import Sample, SampleRef
 from mmdet_lite.random_keys import image_key
-
-Transform = Callable[[Sample, np.random.Generator], Sample]
 
 
 class DetectionDataset(Dataset):
     """Base class. Loading an image and its annotations is ``load``; the pipeline only changes them.
 
     A sample is a function of ``(seed, epoch, index)``: all transforms draw from one generator
-    that is made from these three, in whatever process and order the sample is asked for.
+    that is made from these three, in whatever process and order the sample is asked for. What other
+    images take part in it is drawn from the same generator.
 
     Args:
         classes: K names; label ``k`` means ``classes[k]``.
         category_ids: K ids by which the annotation file knows these classes.
-        pipeline: transforms, called in order as ``transform(sample, rng)``.
+        pipeline: transforms, called in order as ``transform(sample, rng)``; or, if they mix images,
+            see :class:`mmdet_lite.data.pipeline.MixingTransform`.
         seed: the run's seed, 0 or larger.
 
     Raises:
@@ -58,6 +59,14 @@ class DetectionDataset(Dataset):
         """(N, 2) int64 (height, width) of all images as loaded."""
         raise NotImplementedError
 
+    def labels_of(self, index: int) -> np.ndarray:
+        """(n,) labels of one image's objects; a data set that knows them need not load it."""
+        return self.load(index).labels
+
+    def transforms_of(self, index: int) -> Sequence[Transform]:
+        """The transforms that one image goes through."""
+        return self.pipeline
+
     def coco_dict(self) -> dict[str, Any]:
         """The ground truth in COCO's format with the file's own ids, as an evaluation needs it."""
         raise NotImplementedError
@@ -72,7 +81,7 @@ class DetectionDataset(Dataset):
         ref = ref if isinstance(ref, SampleRef) else SampleRef(int(ref))
         if not 0 <= ref.index < len(self):
             raise IndexError(f"index {ref.index} of a data set of {len(self)} images")
-        return self.transform(self.load(ref.index), ref, self.pipeline)
+        return self.transform(self.load(ref.index), ref, self.transforms_of(ref.index))
 
     def transform(self, sample: Sample, ref: SampleRef, pipeline: Sequence[Transform]) -> Sample:
         """Put a loaded sample through a pipeline.
@@ -86,9 +95,9 @@ class DetectionDataset(Dataset):
             TypeError: a transform returned something else than a Sample.
         """
         rng = generator(AUGMENTATION, self.seed, ref.epoch, ref.index)
-        for transform in pipeline:
-            sample = transform(sample, rng)
-            if not isinstance(sample, Sample):
-                name = getattr(transform, "__name__", type(transform).__name__)
-                raise TypeError(f"transform {name} returned {sample!r}, expected a Sample")
+
+        def draw_partner() -> Sample:
+            return self.load(int(rng.integers(len(self))))
+
+        sample = run_pipeline(pipeline, sample, rng, draw_partner)
         return replace(sample, slot=ref.slot, key=image_key(self.seed, ref.iteration, ref.slot))

@@ -118,6 +118,7 @@ def build_train_loader(
     group_by_aspect: bool = True,
     masks: Literal["bitmaps", "lazy"] | None = None,
     size_divisor: int = 32,
+    pad_size: tuple[int, int] | None = None,
     start_iteration: int = 0,
     rank: int = 0,
     world_size: int = 1,
@@ -131,6 +132,7 @@ def build_train_loader(
         group_by_aspect: put images of like orientation together.
         masks: see :class:`mmdet_lite.data.collate.Collate`.
         size_divisor: padded heights and widths are multiples of it.
+        pad_size: (width, height) in pixels that every batch has at least.
         start_iteration: the step to begin with.
         rank: this process.
         world_size: number of processes.
@@ -144,7 +146,8 @@ def build_train_loader(
         group_by_aspect=group_by_aspect,
         start_iteration=start_iteration,
     )
-    return DetectionLoader(dataset, sampler, Collate(size_divisor, masks), num_workers)
+    collate = Collate(size_divisor, masks, pad_size)
+    return DetectionLoader(dataset, sampler, collate, num_workers)
 
 
 def build_eval_loader(

@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from mmdet_lite.data.dataset import DetectionDataset, Transform
+from mmdet_lite.data.dataset import DetectionDataset
+from mmdet_lite.data.pipeline import Transform
 from mmdet_lite.data.rng import PICTURE, generator
 from mmdet_lite.data.sample import Sample
 from mmdet_lite.data.shapes_drawing import SHAPES, draw_background, draw_shape

@@ -8,78 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, get_args
 
 import mmcv
 import numpy as np
 
+from mmdet_lite.data.geometry import crop, flip, resize_within
 from mmdet_lite.data.sample import Sample
 from mmdet_lite.registry import TRANSFORMS
-from mmdet_lite.structures.masks import tight_boxes
 
-_FLIPS = ("", "horizontal", "vertical", "both")  # index: bit 0 mirrors x, bit 1 mirrors y
-
-
-def resize(sample: Sample, size: tuple[int, int]) -> Sample:
-    """Scale a sample to (width, height) ``size``."""
-    height, width = sample.size
-    factors = (size[0] / width, size[1] / height)
-    box_factors = np.array(factors * 2, dtype=np.float32)
-    return replace(
-        sample,
-        image=mmcv.imresize(sample.image, size, backend="cv2"),
-        boxes=sample.boxes * box_factors,
-        ignore_boxes=sample.ignore_boxes * box_factors,
-        masks=None if sample.masks is None else sample.masks.resize((size[1], size[0])),
-        scale_factor=(sample.scale_factor[0] * factors[0], sample.scale_factor[1] * factors[1]),
-    )
-
-
-def resize_within(sample: Sample, scale: tuple[int, int], keep_ratio: bool) -> Sample:
-    """Scale as large as fits ``scale``: (long, short) edge if the ratio is kept, else (w, h)."""
-    if keep_ratio:
-        width, height = mmcv.rescale_size(sample.size[::-1], scale)
-        scale = (max(width, 1), max(height, 1))  # a strip may round to nothing
-    return resize(sample, scale)
-
-
-def flip(sample: Sample, direction: str) -> Sample:
-    """Mirror a sample: 'horizontal' or 'vertical'."""
-    return replace(
-        sample,
-        image=np.ascontiguousarray(mmcv.imflip(sample.image, direction)),
-        boxes=_flip_boxes(sample.boxes, sample.size, direction),
-        ignore_boxes=_flip_boxes(sample.ignore_boxes, sample.size, direction),
-        masks=None if sample.masks is None else sample.masks.flip(direction),
-        flip=_FLIPS[_FLIPS.index(sample.flip) ^ _FLIPS.index(direction)],
-    )
-
-
-def crop(sample: Sample, x: int, y: int, width: int, height: int) -> Sample:
-    """Cut out a window inside the image.
-
-    Boxes are clipped; where there are masks, to what can still be seen of the object. Objects of
-    which nothing is left are left out.
-    """
-    corner = np.array([x, y, x, y], dtype=np.float32)
-    shifted = sample.boxes - corner
-    boxes = _clip(shifted, width, height)
-    ignore_boxes = _clip(sample.ignore_boxes - corner, width, height)
-    masks = None
-    if sample.masks is not None:
-        masks = sample.masks.crop(x, y, width, height)
-        cut = np.flatnonzero((boxes != shifted).any(axis=1) & _have_area(boxes))
-        visible = tight_boxes(masks.select(cut).bitmaps())
-        boxes[cut, :2] = np.maximum(boxes[cut, :2], visible[:, :2])
-        boxes[cut, 2:] = np.minimum(boxes[cut, 2:], visible[:, 2:])
-    cropped = replace(
-        sample,
-        image=sample.image[y : y + height, x : x + width],
-        boxes=boxes,
-        ignore_boxes=ignore_boxes[_have_area(ignore_boxes)],
-        masks=masks,
-    )
-    return cropped.select(_have_area(boxes))
+CropType = Literal["absolute", "relative", "absolute_range", "relative_range"]
 
 
 @TRANSFORMS.register_module()
@@ -96,7 +34,7 @@ class Resize:
     """
 
     def __init__(self, scale: tuple[int, int], keep_ratio: bool = True):
-        self.scale = _read_pair("Resize", "scale", scale)
+        self.scale = read_pair("Resize", "scale", scale)
         self.keep_ratio = keep_ratio
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
@@ -118,7 +56,7 @@ class RandomChoiceResize:
     def __init__(self, scales: Sequence[tuple[int, int]], keep_ratio: bool = True):
         if not scales:
             raise ValueError("RandomChoiceResize: scales is empty, give at least one")
-        self.scales = [_read_pair("RandomChoiceResize", "scales", scale) for scale in scales]
+        self.scales = [read_pair("RandomChoiceResize", "scales", scale) for scale in scales]
         self.keep_ratio = keep_ratio
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
@@ -128,26 +66,44 @@ class RandomChoiceResize:
 
 @TRANSFORMS.register_module()
 class RandomResize:
-    """Resize to a scale between two; both edges are drawn on their own, bounds included.
+    """Resize to a scale between two, or to one scale times a random ratio.
+
+    Between two scales both edges are drawn on their own, bounds included.
 
     Args:
-        scale: two scales, see :class:`Resize`.
+        scale: two scales, see :class:`Resize`; with ``ratio_range`` only one.
         keep_ratio: scale both axes alike.
+        ratio_range: bounds of the ratio that both edges of the one scale are multiplied by, the
+            product cut to whole pixels. (0.1, 2.0) is the large-scale jitter of Ghiasi et al.,
+            https://arxiv.org/abs/2012.07177.
 
     Raises:
-        ValueError: ``scale`` is not two pairs of positive integers.
+        ValueError: ``scale`` is not as many pairs of positive integers as are needed, or
+            ``ratio_range`` is not two positive numbers in ascending order.
     """
 
-    def __init__(self, scale: Sequence[tuple[int, int]], keep_ratio: bool = True):
+    def __init__(
+        self,
+        scale: Sequence[tuple[int, int]] | tuple[int, int],
+        keep_ratio: bool = True,
+        ratio_range: tuple[float, float] | None = None,
+    ):
+        if ratio_range is not None:
+            scale = [read_pair("RandomResize", "with ratio_range, scale", scale)] * 2
+            ratio_range = read_range("RandomResize", "ratio_range", ratio_range)
         if len(scale) != 2:
             raise ValueError(f"RandomResize: scale must be two scales to draw between, got {scale}")
-        scales = [_read_pair("RandomResize", "scale", one) for one in scale]
+        scales = [read_pair("RandomResize", "scale", one) for one in scale]
         self.low, self.high = np.min(scales, axis=0), np.max(scales, axis=0)
         self.keep_ratio = keep_ratio
+        self.ratio_range = ratio_range
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        scale = tuple(rng.integers(self.low, self.high + 1).tolist())
-        return resize_within(sample, scale, self.keep_ratio)
+        if self.ratio_range is None:
+            scale = rng.integers(self.low, self.high + 1)
+        else:
+            scale = np.maximum((self.low * rng.uniform(*self.ratio_range)).astype(int), 1)
+        return resize_within(sample, tuple(scale.tolist()), self.keep_ratio)
 
 
 @TRANSFORMS.register_module()
@@ -186,8 +142,11 @@ class RandomCrop:
     object, so that no sample is thrown away.
 
     Args:
-        crop_size: (width, height) in pixels, cut to the image's; or as shares of the image.
-        crop_type: 'absolute' for pixels, 'relative' for shares.
+        crop_size: (width, height) in pixels, cut to the image's; or as shares of the image; or
+            bounds, see ``crop_type``.
+        crop_type: 'absolute' for pixels, 'relative' for shares. 'absolute_range' draws width and
+            height, each on its own, from the smaller to the larger of two numbers of pixels, all
+            cut to the image's; 'relative_range' draws shares from those given to 1.
         allow_negative_crop: whether an image with objects may lose them all.
 
     Raises:
@@ -197,28 +156,29 @@ class RandomCrop:
     def __init__(
         self,
         crop_size: tuple[float, float],
-        crop_type: Literal["absolute", "relative"] = "absolute",
+        crop_type: CropType = "absolute",
         allow_negative_crop: bool = False,
     ):
-        if crop_type not in ("absolute", "relative"):
-            raise ValueError(
-                f"RandomCrop: crop_type must be 'absolute' or 'relative', got {crop_type!r}"
-            )
-        self.is_relative = crop_type == "relative"
-        if self.is_relative:
+        if crop_type not in get_args(CropType):
+            known = " or ".join(map(repr, get_args(CropType)))
+            raise ValueError(f"RandomCrop: crop_type must be {known}, got {crop_type!r}")
+        if crop_type.startswith("relative"):
             crop_size = tuple(crop_size)
             if len(crop_size) != 2 or not all(0 < share <= 1 for share in crop_size):
                 raise ValueError(
                     f"RandomCrop: relative crop_size must be in (0, 1], got {crop_size}"
                 )
         else:
-            crop_size = _read_pair("RandomCrop", "crop_size", crop_size)
-        self.crop_size = crop_size
+            crop_size = read_pair("RandomCrop", "crop_size", crop_size)
+        if crop_type == "absolute_range":
+            crop_size = read_range("RandomCrop", "crop_size of 'absolute_range'", crop_size)
+        self.crop_size = np.array(crop_size)
+        self.crop_type = crop_type
         self.allow_negative_crop = allow_negative_crop
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         image_size = np.array(sample.size[::-1])  # x before y from here on
-        window = np.minimum(self._window(image_size), image_size)
+        window = np.minimum(self._window(image_size, rng), image_size)
         start = rng.integers(0, image_size - window + 1)
         cropped = crop(sample, *start.tolist(), *window.tolist())
         if self.allow_negative_crop or len(cropped.boxes) or not len(sample.boxes):
@@ -229,15 +189,46 @@ class RandomCrop:
         high = np.minimum(centre, image_size - window)
         return crop(sample, *rng.integers(low, high + 1).tolist(), *window.tolist())
 
-    def _window(self, image_size: np.ndarray) -> np.ndarray:
-        if not self.is_relative:
-            return np.array(self.crop_size)
-        return np.maximum((image_size * self.crop_size + 0.5).astype(int), 1)
+    def _window(self, image_size: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        if self.crop_type == "absolute":
+            return self.crop_size
+        if self.crop_type == "absolute_range":
+            low, high = self.crop_size
+            return rng.integers(np.minimum(image_size, low), np.minimum(image_size, high) + 1)
+        shares = self.crop_size
+        if self.crop_type == "relative_range":
+            shares = rng.uniform(shares, 1)
+        return np.maximum((image_size * shares + 0.5).astype(int), 1)
+
+
+@TRANSFORMS.register_module()
+class FilterAnnotations:
+    """Leave out small objects; an image that loses all of them stays, and so do its crowds.
+
+    Args:
+        min_size: (width, height) in pixels of the image as it is now; an object stays if its box
+            is wider and higher than that.
+
+    Raises:
+        ValueError: ``min_size`` is not two numbers from 0 on.
+    """
+
+    def __init__(self, min_size: tuple[float, float] = (1.0, 1.0)):
+        pair = tuple(min_size) if isinstance(min_size, Sequence) else (min_size,)
+        if len(pair) != 2 or not all(edge >= 0 for edge in pair):
+            raise ValueError(
+                f"FilterAnnotations: min_size must be two numbers from 0 on, got {min_size!r}"
+            )
+        self.min_size = pair
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        edges = sample.boxes[:, 2:] - sample.boxes[:, :2]
+        return sample.select((edges > self.min_size).all(axis=1))
 
 
 @TRANSFORMS.register_module()
 class Pad:
-    """Pad with black on the right and below; the padding counts as a part of the image.
+    """Pad on the right and below; the padding counts as a part of the image.
 
     A batch is padded to its largest image anyway, see :class:`mmdet_lite.data.collate.Collate`.
 
@@ -245,9 +236,11 @@ class Pad:
         size: (width, height) to reach at least.
         size_divisor: round both edges up to a multiple.
         pad_to_square: make both edges as long as the longer one.
+        pad_val: grey level of the padding, 0..255.
 
     Raises:
-        ValueError: not exactly one of the arguments is given.
+        ValueError: not exactly one of the first three arguments is given, or ``pad_val`` is no
+            whole number of 0..255.
     """
 
     def __init__(
@@ -255,18 +248,20 @@ class Pad:
         size: tuple[int, int] | None = None,
         size_divisor: int | None = None,
         pad_to_square: bool = False,
+        pad_val: int = 0,
     ):
         given = [size is not None, size_divisor is not None, pad_to_square]
         if sum(given) != 1:
             raise ValueError("Pad: give exactly one of size, size_divisor and pad_to_square")
-        self.size = None if size is None else _read_pair("Pad", "size", size)
+        self.size = None if size is None else read_pair("Pad", "size", size)
         self.size_divisor = size_divisor
+        self.pad_val = read_grey("Pad", pad_val)
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         height, width = self._target(*sample.size)
         return replace(
             sample,
-            image=mmcv.impad(sample.image, shape=(height, width)),
+            image=mmcv.impad(sample.image, shape=(height, width), pad_val=(self.pad_val,) * 3),
             masks=None if sample.masks is None else sample.masks.pad((height, width)),
         )
 
@@ -280,23 +275,26 @@ class Pad:
         return max(height, width), max(height, width)
 
 
-def _read_pair(owner: str, name: str, value: Sequence[int]) -> tuple[int, int]:
+def read_pair(owner: str, name: str, value: Sequence[int]) -> tuple[int, int]:
+    """Two positive integers, or a ValueError that names the argument."""
     pair = tuple(value) if isinstance(value, Sequence) else (value,)
     if len(pair) != 2 or not all(isinstance(edge, int) and edge > 0 for edge in pair):
         raise ValueError(f"{owner}: {name} must be two positive integers, got {value!r}")
     return pair
 
 
-def _flip_boxes(boxes: np.ndarray, size: tuple[int, int], direction: str) -> np.ndarray:
-    axis = 0 if direction == "horizontal" else 1
-    flipped = boxes.copy()
-    flipped[:, [axis, axis + 2]] = size[1 - axis] - boxes[:, [axis + 2, axis]]
-    return flipped
+def read_range(owner: str, name: str, value: Sequence[float]) -> tuple[float, float]:
+    """Two positive numbers in ascending order, or a ValueError that names the argument."""
+    pair = tuple(value) if isinstance(value, Sequence) else (value,)
+    if len(pair) != 2 or not 0 < pair[0] <= pair[1]:
+        raise ValueError(
+            f"{owner}: {name} must be two positive numbers, the smaller first, got {value!r}"
+        )
+    return pair
 
 
-def _clip(boxes: np.ndarray, width: int, height: int) -> np.ndarray:
-    return np.clip(boxes, 0, np.array([width, height] * 2, dtype=np.float32))
-
-
-def _have_area(boxes: np.ndarray) -> np.ndarray:
-    return (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+def read_grey(owner: str, value: int) -> int:
+    """A whole number of 0..255, or a ValueError that names the owner."""
+    if value not in range(256):
+        raise ValueError(f"{owner}: pad_val must be a whole number from 0 to 255, got {value!r}")
+    return int(value)

@@ -88,10 +88,16 @@ class InstanceMasks:
 
     def pad(self, size: tuple[int, int]) -> InstanceMasks:
         """Extend the image on the right and below to (height, width) ``size``."""
-        right, below = size[1] - self.size[1], size[0] - self.size[0]
+        return self.place(0, 0, size)
+
+    def place(self, x: int, y: int, size: tuple[int, int]) -> InstanceMasks:
+        """Put the image at (x, y) into a larger one of (height, width) ``size``."""
+        right, below = size[1] - self.size[1] - x, size[0] - self.size[0] - y
+        offset = np.array([x, y], dtype=np.float64)
         return self._map(
-            lambda points: _clip_polygon(points, self.size),  # what a crop cut off stays away
-            lambda bitmap: np.pad(bitmap, ((0, below), (0, right))),
+            # what a crop cut off stays away
+            lambda points: _clip_polygon(points, self.size) + offset,
+            lambda bitmap: np.pad(bitmap, ((y, below), (x, right))),
             size,
         )
 

@@ -40,6 +40,18 @@ def test_masks_are_drawn(tmp_path, monkeypatch):
         assert masks.shape == (count, 96, 128) and masks.any(axis=(1, 2)).all()
 
 
+def test_data_sets_made_of_others_are_shown_at_the_fixed_size(tmp_path):
+    cfg = config()
+    leaf = cfg.train_data.dataset.to_dict()
+    leaf["pipeline"].append({"type": "CopyPaste"})
+    cfg.train_data.dataset = {"type": "RepeatDataset", "times": 2, "dataset": leaf}
+    cfg.train_data.pad_size = (256, 160)
+    files = browse_dataset(cfg, tmp_path, num=100)
+    assert len(files) == 10
+    picture = cv2.imread(str(files[0]))
+    assert picture.shape[0] / picture.shape[1] == 160 / 256
+
+
 def test_missing_split_is_named(tmp_path):
     with pytest.raises(ValueError, match="test_data"):
         browse_dataset(config(), tmp_path, split="test")

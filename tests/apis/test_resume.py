@@ -159,3 +159,18 @@ def test_a_best_checkpoint_that_was_put_aside_counts_no_more(finished):
     train(load_config(TINY, OPTIONS), finished, resume=finished / "best_of_old.pth")
     assert "best_segm_mAP.pth" in {p.name for p in (finished / "earlier_1").iterdir()}
     assert torch.load(best, weights_only=True)["best"]["iteration"] == 7
+
+
+def test_data_sets_made_of_others_and_mixed_images_resume_too(tmp_path):
+    leaf = {"type": "ShapesDataset", "num_images": 3, "image_size": (64, 64)}
+    leaf["pipeline"] = [{"type": "CopyPaste"}, {"type": "Mosaic", "size": (48, 48), "prob": 0.5}]
+    repeated = {"type": "RepeatDataset", "times": 2, "dataset": leaf}
+    dataset = {"type": "ConcatDataset", "datasets": [repeated, leaf]}
+    options = {"train_data.dataset": dataset, "train.max_iters": 7, "train.checkpoint_interval": 3}
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    train(load_config(TINY, options), whole)
+    options["train_data.num_workers"] = 2
+    train(load_config(TINY, options), resumed, resume=whole / "iter_3.pth")
+    assert_same(state_of(resumed)["model"], state_of(whole)["model"])
+    train_lines = {key: line for key, line in log_of(whole).items() if key[1] > 3}
+    assert train_lines and log_of(resumed).items() >= train_lines.items()

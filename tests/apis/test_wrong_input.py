@@ -59,6 +59,8 @@ def test_type_that_cannot_stand_there_is_refused(train_error):
         ("train.precision=bf8", "precision is 'bf8', expected 'float32', 'bf16', 'fp16'"),
         ("train.max_epochs=3", "exactly one of max_epochs and max_iters must be set, they are 3"),
         ("train_data.batch_size=x", "train_data has batch_size='x', expected a whole number from"),
+        ("train_data.pad_size=512", "train_data has pad_size=512, expected two positive integers"),
+        ("val_data.pad_size=(64,64)", "config: val_data has unknown 'pad_size'"),
         ("val_data.num_workers=-1", "val_data has num_workers=-1, expected a whole number from 0"),
         ("train_data={'dataset': {}}", "config: train_data has no 'batch_size'"),
         ("val_data={'batch_size': 1}", "config: val_data has no 'dataset'"),

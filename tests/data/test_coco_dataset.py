@@ -58,6 +58,19 @@ def test_images_without_objects_stay_unless_filtered(write_coco, coco):
     assert [image["id"] for image in filtered.coco_dict()["images"]] == [9]
 
 
+def test_small_images_are_left_out_as_asked(write_coco, coco, caplog):
+    caplog.set_level(logging.INFO, "mmdet_lite")
+    coco["images"][0]["height"] = 19  # 19 x 20 and 20 x 30
+    arguments = write_coco(coco)
+    assert len(CocoDataset(**arguments, min_size=19)) == 2
+    assert "min_size" not in caplog.text
+    dataset = CocoDataset(**arguments, min_size=20)
+    assert [sample.image_id for sample in dataset] == [5]
+    assert "1 images with a side of fewer than 20 pixels are left out (min_size)" in caplog.text
+    assert len(CocoDataset(**arguments, min_size=21)) == 0
+    assert CocoDataset(**arguments, min_size=20, filter_empty_gt=True, indices=[0])[0].image_id == 5
+
+
 def test_indices_choose_images(write_coco, coco):
     arguments = write_coco(coco)
     assert [s.image_id for s in CocoDataset(**arguments, indices=1)] == [9]

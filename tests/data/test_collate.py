@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mmdet_lite.data.collate import Collate
-from mmdet_lite.data.transforms import resize
+from mmdet_lite.data.geometry import resize
 
 
 @pytest.fixture
@@ -24,6 +24,22 @@ def test_images_are_padded_with_zeros_below_and_to_the_right(sample, other):
     assert batch.pad_shapes.tolist() == [[48, 64], [32, 32]]
     assert (batch.images[1, :, :20, :30].permute(1, 2, 0).numpy() == other.image).all()
     assert batch.images[1, :, 20:].sum() == 0 and batch.images[1, :, :, 30:].sum() == 0
+
+
+def test_batches_have_at_least_the_size_asked_for(sample, other):
+    batch = Collate(16, "bitmaps", pad_size=(100, 32))([sample, other])
+    assert batch.images.shape == (2, 3, 48, 112)  # multiples of the divisor; 48 are needed
+    assert batch.gt.masks.shape == (2, 2, 48, 112)
+    assert batch.shapes.tolist() == [[40, 60], [20, 30]]
+    assert batch.pad_shapes.tolist() == [[48, 64], [32, 32]]
+    assert batch.images[:, :, :, 60:].sum() == 0
+    assert Collate(16, pad_size=(8, 8))([other]).images.shape == (1, 3, 32, 32)
+
+
+@pytest.mark.parametrize("pad_size", [1024, (1024,), (1024, 0), (1024.0, 1024), "ab"])
+def test_wrong_pad_sizes_are_named(pad_size):
+    with pytest.raises(ValueError, match="pad_size must be two positive integers"):
+        Collate(pad_size=pad_size)
 
 
 def test_ground_truth_is_padded_with_invalid_rows(sample, other):

@@ -3,16 +3,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mmdet_lite.data.geometry import crop
 from mmdet_lite.data.transforms import (
+    FilterAnnotations,
     Pad,
     RandomChoiceResize,
     RandomCrop,
     RandomFlip,
     RandomResize,
     Resize,
-    crop,
-    flip,
-    resize,
 )
 from mmdet_lite.structures.masks import tight_boxes
 
@@ -42,16 +41,6 @@ def test_resize_keeps_the_ratio_within_the_scale(sample, size, scale, expected):
     assert Resize(scale)(sample, rng()).size == expected
 
 
-def test_resize_scales_boxes_masks_and_factors(sample):
-    resized = resize(resize(sample, (120, 80)), (60, 120))
-    assert resized.size == (120, 60) and resized.masks.size == (120, 60)
-    assert resized.scale_factor == (1.0, 3.0)
-    assert resized.boxes.tolist() == [[10, 15, 30, 75], [40, 30, 56, 90]]
-    assert resized.ignore_boxes.tolist() == [[0, 90, 20, 120]]
-    assert resized.boxes.dtype == np.float32
-    assert_boxes_fit_masks(resized, 1)
-
-
 def test_resize_without_keeping_the_ratio_is_exact(sample):
     resized = Resize((30, 50), keep_ratio=False)(sample, rng())
     assert resized.size == (50, 30)
@@ -72,23 +61,17 @@ def test_random_resize_draws_between_two_scales(sample):
     assert heights == {30, 31, 32, 33}
 
 
-@pytest.mark.parametrize("direction", ["horizontal", "vertical"])
-def test_flipping_twice_is_the_identity(sample, direction):
-    once = flip(sample, direction)
-    twice = flip(once, direction)
-    assert once.flip == direction and twice.flip == ""
-    assert (once.image != sample.image).any() and (twice.image == sample.image).all()
-    assert (twice.boxes == sample.boxes).all() and (twice.ignore_boxes == sample.ignore_boxes).all()
-    assert (twice.masks.bitmaps() == sample.masks.bitmaps()).all()
-
-
-def test_flip_moves_everything_together(sample):
-    flipped = flip(flip(sample, "horizontal"), "vertical")
-    assert flipped.flip == "both"
-    assert flipped.boxes.tolist() == [[30, 15, 50, 35], [4, 10, 20, 30]]
-    assert flipped.ignore_boxes.tolist() == [[40, 0, 60, 10]]
-    assert (flipped.image == sample.image[::-1, ::-1]).all()
-    assert_boxes_fit_masks(flipped, 0)
+def test_random_resize_multiplies_one_scale_by_a_ratio(sample):
+    transform = RandomResize((65, 41), ratio_range=(2.5, 2.5))
+    assert transform(sample, rng()).size == (102, 153)  # int(102.5); int(162.5) is not reached
+    transform = RandomResize((65, 41), keep_ratio=False, ratio_range=(2.5, 2.5))
+    assert transform(sample, rng()).size == (102, 162)
+    jitter = RandomResize((60, 40), ratio_range=(0.1, 2.0))  # the image's own size, times the ratio
+    generator = rng()
+    edges = np.array([jitter(sample, generator).size for _ in range(300)])
+    assert edges.min(axis=0).tolist() == [4, 6] and (edges.max(axis=0) >= [78, 117]).all()
+    assert np.mean(edges[:, 1] < 60 * 1.05) == pytest.approx(0.5, abs=0.08)
+    assert RandomResize((4, 4), ratio_range=(0.01, 0.01))(sample, rng()).size == (1, 1)
 
 
 @pytest.mark.parametrize("prob", [0.0, 0.3, 1.0])
@@ -100,25 +83,6 @@ def test_random_flip_keeps_to_its_probability(sample, prob):
     assert (flips.count("horizontal") > 30) == (flips.count("vertical") > 30) == (prob > 0)
 
 
-def test_crop_clips_boxes_and_drops_what_is_outside(sample):
-    cropped = crop(sample, x=20, y=10, width=20, height=25)
-    assert cropped.size == (25, 20)
-    assert (cropped.image == sample.image[10:35, 20:40]).all()
-    assert cropped.boxes.tolist() == [[0, 0, 10, 15]]
-    assert cropped.labels.tolist() == [3] and cropped.annotation_ids.tolist() == [11]
-    assert len(cropped.ignore_boxes) == 0
-    assert_boxes_fit_masks(cropped, 0)
-
-
-def test_crop_fits_boxes_to_what_is_visible(sample):
-    cropped = crop(sample, x=38, y=0, width=22, height=20)  # the L's foot is cut off
-    assert cropped.boxes.tolist() == [[2, 10, 6, 20]]
-    cropped = crop(sample, x=46, y=0, width=14, height=20)  # its box remains, the L does not
-    assert len(cropped.boxes) == 0
-    without_masks = crop(replace(sample, masks=None), x=46, y=0, width=14, height=20)
-    assert without_masks.boxes.tolist() == [[0, 10, 10, 20]]
-
-
 def test_random_crop_is_cut_to_the_image(sample):
     cropped = RandomCrop((1000, 20))(sample, rng())
     assert cropped.size == (20, 60)
@@ -126,6 +90,37 @@ def test_random_crop_is_cut_to_the_image(sample):
 
 def test_random_crop_of_a_share_of_the_image(sample):
     assert RandomCrop((0.5, 0.25), "relative")(sample, rng()).size == (10, 30)
+
+
+def test_random_crop_draws_its_size_between_two_numbers_of_pixels(sample):
+    transform = RandomCrop((38, 42), "absolute_range")
+    sizes = {transform(sample, rng(seed)).size for seed in range(200)}
+    # the height is cut to the image's 40
+    assert sizes == {(height, width) for height in (38, 39, 40) for width in range(38, 43)}
+    assert RandomCrop((100, 200), "absolute_range")(sample, rng()).size == (40, 60)
+
+
+def test_random_crop_draws_shares_up_to_the_whole(sample):
+    transform = RandomCrop((0.9, 0.5), "relative_range")
+    sizes = np.array([transform(sample, rng(seed)).size for seed in range(300)])
+    assert sizes.min(axis=0).tolist() == [20, 54] and sizes.max(axis=0).tolist() == [40, 60]
+    assert sizes.mean(axis=0) == pytest.approx([30, 57], abs=1)
+    assert abs(np.corrcoef(sizes.T)[0, 1]) < 0.2  # each axis on its own
+
+
+def test_filter_leaves_out_objects_that_are_too_narrow_or_too_low(sample):
+    sample = replace(sample, boxes=np.array([[10, 5, 30, 25], [40, 10, 56, 30]], np.float32))
+    for min_size, expected in (
+        ((1, 1), [11, 12]),
+        ((16, 1), [11]),  # the second is 16 wide, which is not wider
+        ((15.5, 19.5), [11, 12]),
+        ((1, 20), []),
+    ):
+        filtered = FilterAnnotations(min_size)(sample, rng())
+        assert filtered.annotation_ids.tolist() == expected
+        assert len(filtered.masks) == len(filtered.labels) == len(filtered.boxes) == len(expected)
+        assert filtered.ignore_boxes.tolist() == [[0, 30, 20, 40]]
+        assert (filtered.image == sample.image).all()
 
 
 def test_random_crop_never_loses_all_objects_unless_allowed(sample):
@@ -155,6 +150,11 @@ def test_pad_extends_to_the_right_and_below(sample, options, expected):
     assert padded.image[40:].sum() == 0 and padded.image[:, 60:].sum() == 0
     assert (padded.boxes == sample.boxes).all()
     assert_boxes_fit_masks(padded, 0)
+
+
+def test_pad_is_as_grey_as_asked_for(sample):
+    padded = Pad(size=(70, 50), pad_val=114)(sample, rng())
+    assert (padded.image[40:] == 114).all() and (padded.image[:, 60:] == 114).all()
 
 
 def test_padding_after_a_crop_does_not_bring_masks_back(sample):
@@ -200,10 +200,24 @@ def test_the_input_sample_is_not_changed(sample):
         (lambda: RandomChoiceResize([]), "scales is empty"),
         (lambda: RandomChoiceResize([(8, 8), 3]), "scales must be two positive integers, got 3"),
         (lambda: RandomResize([(8, 8)]), "must be two scales to draw between"),
+        (lambda: RandomResize((8, 8)), "scale must be two positive integers, got 8"),
+        (
+            lambda: RandomResize([(8, 8), (9, 9)], ratio_range=(1, 2)),
+            "with ratio_range, scale must be two positive integers",
+        ),
+        (
+            lambda: RandomResize((8, 8), ratio_range=(2, 0.1)),
+            r"ratio_range must be two positive numbers, the smaller first, got \(2, 0.1\)",
+        ),
+        (lambda: RandomCrop((9, 8), "absolute_range"), "the smaller first, got"),
+        (lambda: RandomCrop((0, 1), "relative_range"), r"must be in \(0, 1\], got \(0, 1\)"),
+        (lambda: FilterAnnotations(3), "min_size must be two numbers from 0 on, got 3"),
         (lambda: RandomFlip(1.5), "prob must be between 0 and 1, got 1.5"),
         (lambda: RandomFlip(direction="left"), "'horizontal' or 'vertical', got 'left'"),
-        (lambda: RandomCrop((9, 9), "share"), "'absolute' or 'relative', got 'share'"),
+        (lambda: RandomCrop((9, 9), "share"), "'absolute' or 'relative' or .*, got 'share'"),
         (lambda: RandomCrop((2, 0.5), "relative"), r"must be in \(0, 1\], got \(2, 0.5\)"),
+        (lambda: Pad(size_divisor=32, pad_val=256), "whole number from 0 to 255, got 256"),
+        (lambda: Pad(size_divisor=32, pad_val=(1, 2, 3)), r"from 0 to 255, got \(1, 2, 3\)"),
         (lambda: Pad(), "exactly one of size, size_divisor and pad_to_square"),
         (lambda: Pad(size=(8, 8), size_divisor=32), "exactly one of"),
     ],

@@ -12,7 +12,7 @@ import pytest
 from mmdet_lite.apis.browse import browse_dataset
 from mmdet_lite.apis.config import load_config
 from mmdet_lite.data.coco_dataset import CocoDataset
-from mmdet_lite.registry import DATASETS, METRICS, MODELS, build
+from mmdet_lite.registry import DATASETS, METRICS, MODELS, TRANSFORMS, build
 
 NAME = "docs/data.md"
 
@@ -76,6 +76,17 @@ def test_the_transform_is_grey_as_often_as_it_says(flowers):
     transform = my_transforms.RandomGrey(prob=0.5)
     grey = [np.ptp(transform(sample, rng).image, axis=2).max() == 0 for _ in range(40)]
     assert 10 < sum(grey) < 30
+
+
+def test_the_examples_of_transforms_and_data_sets_build(flowers, read_page):
+    blocks = [b for b in read_page(NAME).blocks("python") if not b.startswith("# ")]
+    for block in (b for b in blocks if "pipeline" in b):
+        names: dict = {}
+        exec(block, names)
+        pipeline = names.get("pipeline") or names["train_data"]["dataset"]["pipeline"]
+        assert all(build(transform, TRANSFORMS) for transform in pipeline)
+    assert names["train_data"]["dataset"].pop("_delete_")
+    assert len(build(names["train_data"]["dataset"], DATASETS, seed=0)) == 4 * 2 + 2
 
 
 def test_shapes_are_written_as_a_coco_data_set(read_page, workspace):

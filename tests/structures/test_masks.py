@@ -101,6 +101,14 @@ def test_what_a_crop_cut_off_does_not_come_back_with_padding(kind):
 
 
 @kinds
+def test_place_moves_masks_into_a_larger_image(kind):
+    placed = _masks(kind).crop(x=0, y=0, width=6, height=5).place(3, 2, (10, 12))
+    expected = np.zeros((3, 10, 12), dtype=np.uint8)
+    expected[:, 2:7, 3:9] = EXPECTED[:, :5, :6]
+    np.testing.assert_array_equal(placed.bitmaps(), expected)
+
+
+@kinds
 def test_resize_by_two_repeats_pixels(kind):
     resized = _masks(kind).resize((24, 32))
     np.testing.assert_array_equal(resized.bitmaps(), EXPECTED.repeat(2, 1).repeat(2, 2))

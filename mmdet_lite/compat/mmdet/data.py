@@ -58,11 +58,10 @@ def eval_data(s: Section, with_masks: bool) -> Native:
     native, _ = _loader(s, is_train=False)
     s.has_no_effect("the images are shared out exactly, in their order", "sampler")
     s.expect("batch_sampler", None)
-    dataset = native["dataset"]
-    if dataset and dataset.get("type") == "CocoDataset":
-        dataset.pop("with_masks", None)
+    for one in _innermost(native["dataset"]):
+        one.pop("with_masks", None)
         if with_masks:
-            dataset["with_masks"] = True
+            one["with_masks"] = True
     return native
 
 
@@ -105,6 +104,7 @@ def dataset(s: Section, pipeline: Pipeline, is_train: bool) -> Native | None:
 
     def balanced(s: Section) -> Native:
         s.has_no_effect(_ALWAYS, "lazy_init")
+        s.expect("filter_empty_gt", True)
         threshold = s.require("oversample_thr")
         return {"type": "ClassBalancedDataset", "oversample_thr": threshold, "dataset": nested(s)}
 
@@ -114,11 +114,8 @@ def dataset(s: Section, pipeline: Pipeline, is_train: bool) -> Native | None:
         s.has_no_effect(_ALWAYS, "lazy_init")
         inner = nested(s)
         more = _pipeline(s, pipeline)
-        target = inner
-        while target and "dataset" in target:
-            target = target["dataset"]
-        if target:
-            target["pipeline"] = target.get("pipeline", []) + more
+        for one in _innermost(inner):
+            one["pipeline"] = one["pipeline"] + more
         return inner
 
     table = {
@@ -129,6 +126,15 @@ def dataset(s: Section, pipeline: Pipeline, is_train: bool) -> Native | None:
         "MultiImageMixDataset": mixed,
     }
     return s.dispatch("data set", table)
+
+
+def _innermost(dataset: Native | None) -> list[Native]:
+    """The data sets, within those that wrap others, that read files."""
+    if dataset is None:
+        return []
+    parts = [*dataset.get("datasets", ()), dataset.get("dataset")]
+    found = [one for part in parts for one in _innermost(part)]
+    return [dataset] if "pipeline" in dataset else found
 
 
 def _coco(s: Section, pipeline: Pipeline, is_train: bool) -> Native:
@@ -259,10 +265,13 @@ def _random_resize(s: Section) -> Native:
     s.expect("resize_type", "Resize", "mmdet.Resize")
     scale, ratios = s.require("scale"), s.take("ratio_range")
     native: Native = {"type": "RandomResize"}
-    if ratios is not None:
-        native |= {"scale": _pair(scale), "ratio_range": tuple(ratios)}
+    if scale and not isinstance(_pair(scale)[0], int):
+        s.has_no_effect("only with one scale", "ratio_range")
+        native["scale"] = [_pair(one) for one in scale]
+    elif ratios is None:
+        s.problem("ratio_range", "is missing; one scale needs it")
     else:
-        native["scale"] = [_pair(one) for one in scale or ()]
+        native |= {"scale": _pair(scale), "ratio_range": tuple(ratios)}
     return native | _shared_resize(s)
 
 
@@ -307,11 +316,16 @@ def _photometric(s: Section) -> Native:
 
 def _pad(s: Section) -> Native:
     value = s.take("pad_val", 0)
-    of_image = value.get("img", 0) if isinstance(value, dict) else value
-    if any(_list(of_image)):
-        s.problem("pad_val", f"is {value!r}, and only 0 is supported")
+    greys = set(_list(value.get("img", 0) if isinstance(value, dict) else value))
+    if len(greys) != 1 or min(greys) != int(min(greys)):
+        s.problem(
+            "pad_val", f"is {value!r}, and only one whole number for all colours is supported"
+        )
+        greys = {0}
     s.expect("padding_mode", "constant")
     native: Native = {"type": "Pad", **s.copy("size_divisor", "pad_to_square")}
+    if grey := int(greys.pop()):
+        native["pad_val"] = grey
     if (size := s.take("size")) is not None:
         native["size"] = _pair(size)
     return native
@@ -336,7 +350,8 @@ def _mosaic(s: Section) -> Native:
     native: Native = {"type": "Mosaic"}
     if (size := s.take("img_scale")) is not None:
         native["size"] = _pair(size)
-    return native | s.copy("center_ratio_range", "pad_val", "prob")
+    native |= {key: int(value) for key, value in s.copy("pad_val").items()}
+    return native | s.copy("center_ratio_range", "prob")
 
 
 def metric(s: Section, data: Native) -> Native | None:

@@ -1,0 +1,112 @@
+"""Running transforms one after another, also those that need other images of the data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from mmdet_lite.data.sample import Sample
+from mmdet_lite.registry import TRANSFORMS
+
+DrawSample = Callable[[], Sample]
+
+
+class MixingTransform:
+    """Base class of transforms that put other images of the data set, partners, into a sample."""
+
+    def __call__(
+        self, sample: Sample, rng: np.random.Generator, draw_partner: DrawSample
+    ) -> Sample:
+        """Change a sample.
+
+        Args:
+            sample: the image.
+            rng: where everything random is drawn from.
+            draw_partner: each call gives a random image of the whole data set, after the
+                transforms that stand before this one.
+        """
+        raise NotImplementedError
+
+
+Transform = Callable[[Sample, np.random.Generator], Sample] | MixingTransform
+
+
+def run_pipeline(
+    transforms: Sequence[Transform],
+    sample: Sample,
+    rng: np.random.Generator,
+    draw_partner: DrawSample,
+) -> Sample:
+    """Apply transforms in their order.
+
+    Partners go through the transforms before the one that asks for them, which are fewer with
+    every level of mixing; so this ends, also where several transforms mix.
+
+    Args:
+        transforms: to apply.
+        sample: the image.
+        rng: what all of them draw from, for partners too.
+        draw_partner: gives another image as it comes to the first of the transforms.
+
+    Raises:
+        TypeError: a transform returned something else than a Sample.
+    """
+    for place, transform in enumerate(transforms):
+        if isinstance(transform, MixingTransform):
+            before = transforms[:place]
+
+            def draw(before: Sequence[Transform] = before) -> Sample:
+                return run_pipeline(before, draw_partner(), rng, draw_partner)
+
+            sample = _check(transform(sample, rng, draw), transform)
+        else:
+            sample = _check(transform(sample, rng), transform)
+    return sample
+
+
+@TRANSFORMS.register_module()
+class RandomChoice(MixingTransform):
+    """Apply one of several lists of transforms, which may be empty.
+
+    Args:
+        transforms: the lists to choose from.
+        prob: the probability of each; None: all are as likely.
+
+    Raises:
+        ValueError: there is no list, or ``prob`` is not one probability a list, of sum 1.
+    """
+
+    def __init__(
+        self, transforms: Sequence[Sequence[Transform]], prob: Sequence[float] | None = None
+    ):
+        if not transforms or not all(isinstance(branch, (list, tuple)) for branch in transforms):
+            raise ValueError(
+                f"RandomChoice: transforms must be lists to choose from, got {transforms!r}"
+            )
+        if prob is not None and not _are_probabilities(prob, len(transforms)):
+            raise ValueError(
+                f"RandomChoice: prob must be {len(transforms)} numbers from 0 on of sum 1, one a "
+                f"list of transforms, got {prob!r}"
+            )
+        self.branches = [list(branch) for branch in transforms]
+        self.prob = None if prob is None else np.array(prob) / sum(prob)
+
+    def __call__(
+        self, sample: Sample, rng: np.random.Generator, draw_partner: DrawSample
+    ) -> Sample:
+        branch = self.branches[rng.choice(len(self.branches), p=self.prob)]
+        return run_pipeline(branch, sample, rng, draw_partner)
+
+
+def _are_probabilities(values: Any, count: int) -> bool:
+    is_list = isinstance(values, (list, tuple)) and len(values) == count
+    return is_list and min(values) >= 0 and abs(sum(values) - 1) < 1e-6
+
+
+def _check(result: Any, transform: Transform) -> Sample:
+    if not isinstance(result, Sample):
+        name = getattr(transform, "__name__", type(transform).__name__)
+        raise TypeError(f"transform {name} returned {result!r}, expected a Sample")
+    return result
