@@ -24,8 +24,8 @@ class Collate:
         size_divisor: the padded height and width are multiples of it.
         masks: 'bitmaps' rasterises masks to the padded size, 'lazy' passes them on as they are,
             None leaves them out.
-        pad_size: (width, height) in pixels that every batch has at least; ``pad_shapes``, and so
-            where priors are valid, do not depend on it.
+        pad_size: (width, height) in pixels that every image is padded to at least; priors are valid
+            in that padding too, as after MMDetection's BatchFixedSizePad.
 
     Raises:
         ValueError: ``masks`` is none of these, or ``pad_size`` is not two positive integers.
@@ -54,8 +54,8 @@ class Collate:
             ValueError: masks are wanted and a sample has none.
         """
         shapes = torch.tensor([sample.size for sample in samples])  # (B, 2)
-        pad_shapes = self._round_up(shapes)
-        size = tuple(self._round_up(torch.maximum(shapes.amax(dim=0), self.least)).tolist())
+        pad_shapes = self._round_up(torch.maximum(shapes, self.least))
+        size = tuple(pad_shapes.amax(dim=0).tolist())
         boxes, valid = _pad_rows([sample.boxes for sample in samples])
         labels, _ = _pad_rows([sample.labels for sample in samples])
         ignore_boxes, ignore_valid = _pad_rows([sample.ignore_boxes for sample in samples])

@@ -31,7 +31,7 @@ def test_batches_have_at_least_the_size_asked_for(sample, other):
     assert batch.images.shape == (2, 3, 48, 112)  # multiples of the divisor; 48 are needed
     assert batch.gt.masks.shape == (2, 2, 48, 112)
     assert batch.shapes.tolist() == [[40, 60], [20, 30]]
-    assert batch.pad_shapes.tolist() == [[48, 64], [32, 32]]
+    assert batch.pad_shapes.tolist() == [[48, 112], [32, 112]]
     assert batch.images[:, :, :, 60:].sum() == 0
     assert Collate(16, pad_size=(8, 8))([other]).images.shape == (1, 3, 32, 32)
 

@@ -121,7 +121,7 @@ def test_other_transforms_must_be_those_of_the_test_pipeline():
         ),
         (
             {"tta_pipeline": _pipeline(RESIZES, [{"type": "YOLOXHSVRandomAug"}])},
-            "tta_pipeline.1.transforms.1.0.type is 'YOLOXHSVRandomAug', a transform that is not",
+            "tta_pipeline.1.transforms.1.0.type is 'YOLOXHSVRandomAug', which is no transform",
         ),
         (
             {"tta_pipeline": _pipeline([RESIZES[0] | {"scal": 1}])},
@@ -131,7 +131,7 @@ def test_other_transforms_must_be_those_of_the_test_pipeline():
             {"tta_pipeline": [RESIZES[0], {"type": "TestTimeAug", "transforms": FLIPS}]},
             "tta_pipeline.1.transforms is no list of lists",
         ),
-        ({"tta_model": {"type": "SegTTAModel"}}, "tta_model.type is 'SegTTAModel', a way of merg"),
+        ({"tta_model": {"type": "SegTTAModel"}}, "tta_model.type is 'SegTTAModel', which is no way of merg"),
         ({"tta_model": {"type": "DetTTAModel"}}, "tta_model.tta_cfg is missing"),
         (
             {"tta_model": {"type": "DetTTAModel", "tta_cfg": TWO_NMS | {"fusion": 1}}},
