@@ -402,6 +402,32 @@ def _publish(args: argparse.Namespace) -> None:
     publish_model(args.checkpoint, args.out, args.raw)
 
 
+def _convert_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", help="checkpoint of another framework")
+    parser.add_argument("out", help="file to write: NAME.pth or NAME.safetensors")
+    parser.add_argument(
+        "--kind",
+        choices=["auto", "mmdet", "torchvision", "detectron2", "resnet"],
+        default="auto",
+        help="whose it is (auto: found out by the names in it)",
+    )
+    parser.add_argument(
+        "--config", help="a config that the weights must fit; default: the one known for them"
+    )
+    parser.add_argument(
+        "--raw",
+        action="store_true",
+        help="MMDetection's weights as trained; default: their average (EMA) if there is one",
+    )
+
+
+def _convert(args: argparse.Namespace) -> None:
+    from mmdet_lite.apis.convert import convert_checkpoint
+
+    _log_to_console()
+    convert_checkpoint(args.source, args.out, args.kind, args.config, args.raw)
+
+
 def _log_to_console() -> None:
     import logging
 
@@ -436,5 +462,10 @@ COMMANDS = {
         "Write a model's weights to pass on, without what only training needs.",
         _publish_arguments,
         _publish,
+    ),
+    "convert-checkpoint": Command(
+        "Convert a checkpoint of MMDetection, torchvision or detectron2.",
+        _convert_arguments,
+        _convert,
     ),
 }
