@@ -13,7 +13,7 @@ from collections.abc import Collection
 
 from torch import Tensor
 
-from mmdet_lite.compat.converted import Converted, require_tensors
+from mmdet_lite.compat.converted import Converted, add_batch_counts, require_tensors
 
 _HEADS = ("rpn_head.", "roi_head.", "bbox_head.")
 _FIRST_VERSION = ("bbox_head.fc_cls.", "bbox_head.0.", "bbox_head.shared_fcs.", "mask_head.")
@@ -58,7 +58,7 @@ def convert_mmdet(content: dict, raw: bool = False) -> Converted:
         notes.append(f"It has weights and their average; taken: {taken}")
     text = meta.get("cfg", meta.get("config"))
     return Converted(
-        weights=averages | trained if raw else averages,
+        weights=add_batch_counts(averages | trained if raw else averages),
         source=f"MMDetection {version}" if isinstance(version, str) else "MMDetection",
         notes=notes,
         classes=_classes(meta),
