@@ -70,7 +70,7 @@ def convert_checkpoint(
     check_out(out, path)
     converted = convert_content(read_foreign(path), str(path), kind, raw)
     _check(converted, config, str(path))
-    meta = {"converted_from": converted.source, "torch": torch.__version__}
+    meta = {"converted_from": converted.source, "torch": str(torch.__version__)}
     meta |= {"classes": converted.classes} if converted.classes else {}
     meta |= {"config": converted.config_text} if converted.config_text else {}
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -269,8 +269,12 @@ class _Reader:
             return args[0].encode("latin1")
         return self._drop(place, "_codecs.encode")
 
+    def no_bytes(self, value: Inert, args: tuple, place: str) -> Any:
+        """``bytes()``: how Python 3 writes empty ones in pickles for Python 2."""
+        return b"" if not args else self._drop(place, "bytes")
+
     def _bytes(self, content: Any, place: str) -> bytes | None:
-        if isinstance(content, Inert) and global_name(content) == "_codecs.encode":
+        if isinstance(content, Inert) and global_name(content) in _BYTES_MAKERS:
             content = self.read(content, place)
         if type(content) is str:  # bytes of Python 2
             content = content.encode("latin1")
@@ -306,4 +310,6 @@ _MAKERS: dict[str, Callable[[_Reader, Inert, tuple, str], Any]] = {
     "numpy.core.multiarray.scalar": _Reader.scalar,
     "numpy._core.multiarray.scalar": _Reader.scalar,
     "_codecs.encode": _Reader.encoded,
+    "__builtin__.bytes": _Reader.no_bytes,
 }
+_BYTES_MAKERS = ("_codecs.encode", "__builtin__.bytes")
