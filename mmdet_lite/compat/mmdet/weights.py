@@ -38,8 +38,13 @@ def convert_mmdet(content: dict, raw: bool = False) -> Converted:
         raw: take the weights as trained, not their average (EMA), where there is one.
 
     Raises:
-        ValueError: it holds no weights, or those of MMDetection 1.x.
+        ValueError: it holds no weights, those of MMDetection 1.x, or a run of this program.
     """
+    if "model" in content and "state_dict" not in content:
+        raise ValueError(
+            "it is in this program's own form, which needs no conversion; `mmdet-lite "
+            "publish-model` writes the weights alone"
+        )
     state = require_tensors(content.get("state_dict", content), "the checkpoint")
     state = {name.removeprefix("module."): value for name, value in state.items()}
     if any(name.startswith(_FIRST_VERSION) for name in state):

@@ -58,6 +58,11 @@ def test_version_1_is_refused(name):
         convert_content(old, "file")
 
 
+def test_our_own_form_is_pointed_to_its_command():
+    with pytest.raises(ValueError, match="this program's own form.*publish-model"):
+        convert_content({"model": state(1.0), "ema": None, "iteration": 3}, "file")
+
+
 def test_what_is_no_tensor_among_the_weights_is_named():
     with pytest.raises(ValueError, match=r"not tensors: backbone.x \(1 in all\)"):
         convert_content({"state_dict": state(1.0) | {"backbone.x": 3}}, "file")
