@@ -208,7 +208,7 @@ def _train(args: argparse.Namespace) -> None:
 
 def _test_arguments(parser: argparse.ArgumentParser) -> None:
     _add_config(parser)
-    parser.add_argument("checkpoint", help="checkpoint file")
+    parser.add_argument("checkpoint", help="checkpoint file, or zoo:NAME")
     parser.add_argument("--work-dir", metavar="DIR", help="write the metrics to DIR/metrics.json")
     parser.add_argument("--out-metrics", metavar="FILE", help="write the metrics as JSON")
     parser.add_argument(
@@ -409,6 +409,51 @@ def _publish(args: argparse.Namespace) -> None:
     publish_model(args.checkpoint, args.out, args.raw)
 
 
+def _convert_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", help="checkpoint of another framework")
+    parser.add_argument("out", help="file to write: NAME.pth or NAME.safetensors")
+    parser.add_argument(
+        "--kind",
+        choices=["auto", "torchvision", "detectron2", "resnet", "mmdet"],
+        default="auto",
+        help="whose it is (auto: found out by the names in it)",
+    )
+    parser.add_argument(
+        "--config", help="a config that the weights must fit; default: the one known for them"
+    )
+    parser.add_argument(
+        "--raw",
+        action="store_true",
+        help="MMDetection's weights as trained; default: their average (EMA) if there is one",
+    )
+
+
+def _convert(args: argparse.Namespace) -> None:
+    from mmdet_lite.apis.convert import convert_checkpoint
+
+    _log_to_console()
+    convert_checkpoint(args.source, args.out, args.kind, args.config, args.raw)
+
+
+def _zoo_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="list|get")
+    sub = actions.add_parser("list", help="show the models, with their COCO AP and config")
+    sub.add_argument("pattern", nargs="?", help="show those whose name contains this")
+    sub = actions.add_parser("get", help="download and convert a model")
+    sub.add_argument("name", help="a name of the list; zoo:NAME is taken wherever a checkpoint is")
+    sub.add_argument("--out", metavar="DIR", help="copy it there; default: it stays in the cache")
+
+
+def _zoo(args: argparse.Namespace) -> None:
+    from mmdet_lite.apis.zoo import get_model, list_models
+
+    if args.action == "list":
+        print(list_models(args.pattern))
+        return
+    _log_to_console()
+    print(get_model(args.name, args.out))
+
+
 def _log_to_console() -> None:
     import logging
 
@@ -444,4 +489,10 @@ COMMANDS = {
         _publish_arguments,
         _publish,
     ),
+    "convert-checkpoint": Command(
+        "Convert a checkpoint of MMDetection, torchvision or detectron2.",
+        _convert_arguments,
+        _convert,
+    ),
+    "zoo": Command("List and download the models that MMDetection released.", _zoo_arguments, _zoo),
 }

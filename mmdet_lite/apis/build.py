@@ -12,6 +12,7 @@ from mmengine.config import Config
 from torch import nn
 
 from mmdet_lite.apis.config import check_keys, section
+from mmdet_lite.compat.zoo import PREFIX
 from mmdet_lite.data.collate import is_size
 from mmdet_lite.data.dataset import DetectionDataset
 from mmdet_lite.data.loader import DetectionLoader, build_eval_loader, build_train_loader
@@ -170,11 +171,17 @@ def check_masks(model: nn.Module, dataset: DetectionDataset) -> None:
 
 
 def read_path(value: str | Path, what: str) -> Path:
-    """A path of a file that must exist.
+    """A path of a file that must exist; ``zoo:NAME`` is downloaded the first time.
 
     Raises:
         FileNotFoundError: it does not.
+        ConnectionError: a model of the zoo cannot be downloaded.
+        ValueError: the zoo has no such model, or its download has another checksum.
     """
+    if str(value).startswith(PREFIX):
+        from mmdet_lite.apis.zoo import get_model  # which needs what is built here
+
+        return get_model(str(value))
     path = Path(value)
     if path.is_dir():
         raise FileNotFoundError(f"{what} {str(value)!r} is a folder, expected a file in it")

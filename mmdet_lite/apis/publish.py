@@ -33,16 +33,21 @@ def publish_model(checkpoint: str | Path, out: str | Path, raw: bool = False) ->
         OSError: the file cannot be written.
     """
     source, out = read_path(checkpoint, "checkpoint"), Path(out)
-    _check_out(out, source)
+    check_out(out, source)
     content = load_checkpoint(source)
     weights = find_weights(content, str(source), averaged=not raw)
     meta = _published_meta(content)
     out.parent.mkdir(parents=True, exist_ok=True)
-    _write(weights, meta, out)
+    write_weights(weights, meta, out)
     logger.info("%s", _summary(source, out, weights, meta.get("classes")))
 
 
-def _check_out(out: Path, source: Path) -> None:
+def check_out(out: Path, source: Path) -> None:
+    """Refuse to write weights in an unknown form, or over what they are taken from.
+
+    Raises:
+        ValueError: ``out`` has another suffix than .pth and .safetensors, or is ``source``.
+    """
     if out.suffix not in (SAFETENSORS, ".pth"):
         raise ValueError(
             f"the file to write, {str(out)!r}, ends in {out.suffix or 'nothing'!r}: expected "
@@ -64,7 +69,18 @@ def _published_meta(content: dict) -> dict:
     return kept if classes is None else {"classes": classes, **kept}
 
 
-def _write(weights: dict[str, Tensor], meta: dict, out: Path) -> None:
+def write_weights(weights: dict[str, Tensor], meta: dict, out: Path) -> None:
+    """Write weights and what belongs to them, with a checksum beside.
+
+    Args:
+        weights: name -> tensor.
+        meta: plain values: ``classes``, ``config`` and the like.
+        out: NAME.pth or NAME.safetensors.
+
+    Raises:
+        ImportError: a .safetensors file is wanted and the package is not installed.
+        OSError: the file cannot be written.
+    """
     if out.suffix == SAFETENSORS:
         file_content = safetensors_bytes(weights, meta)
         write_atomically(out, lambda file: file.write(file_content))

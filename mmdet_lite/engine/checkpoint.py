@@ -337,9 +337,10 @@ def _refusal(path: Path, reason: str) -> str:
     holds = (found[1] or found[2]) if found else "a pickle that torch.save did not write"
     return (
         f"{path} was refused: it holds {holds}, and loading that could run code "
-        "hidden in the file. If you trust where it comes from, open it with the program that wrote "
-        "it and save its weights again as plain tensors: "
-        "torch.save(model.state_dict(), 'weights.pth')"
+        "hidden in the file. `mmdet-lite convert-checkpoint` takes the weights out of it without "
+        "running anything, if it is of MMDetection, torchvision or detectron2. Or, if you trust "
+        "where it comes from, open it with the program that wrote it and save its weights again as "
+        "plain tensors: torch.save(model.state_dict(), 'weights.pth')"
     )
 
 

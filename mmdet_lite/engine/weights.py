@@ -105,13 +105,27 @@ def load_exactly(model: nn.Module, weights: dict[str, Tensor], source: str) -> N
     Raises:
         ValueError: names or shapes differ; lists which.
     """
+    check_fit(model, weights, source)
+    model.load_state_dict(weights)
+
+
+def check_fit(model: nn.Module, weights: dict[str, Tensor], source: str) -> None:
+    """Compare names and shapes; the model may be on the meta device.
+
+    Args:
+        model: the detector.
+        weights: name -> tensor.
+        source: where they come from, for messages.
+
+    Raises:
+        ValueError: names or shapes differ; lists which.
+    """
     mismatch = _compare(weights, model.state_dict())
     if mismatch.any():
         raise ValueError(
             f"{source}: the weights do not fit {type(model).__name__}\n"
             f"{mismatch.report(_LISTED)}\n{_hint(mismatch)}"
         )
-    model.load_state_dict(weights)
 
 
 def _load_fitting(model: nn.Module, weights: dict[str, Tensor], source: str) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
+import json
 import logging
 import pickle
 from pathlib import Path
 from urllib.error import URLError
+from urllib.parse import urlparse
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +18,9 @@ from mmdet_lite.safetensors_file import SAFETENSORS, read_safetensors
 logger = logging.getLogger("mmdet_lite")
 
 _TORCHVISION = "torchvision://"
+_OPEN_MMLAB = "open-mmlab://"
+_URL = ("https://", "http://")
+_UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError)
 _CLASSIFIER = ("fc.", "head.")  # what a detector has no use for
 
 
@@ -23,8 +29,8 @@ def load_pretrained_backbone(backbone: nn.Module, source: str) -> None:
 
     Args:
         backbone: parameters must have the names of the source, a classifier excepted.
-        source: 'torchvision://NAME' (downloaded once to torch's cache) or the path of a state dict,
-            of torch.save or ``.safetensors``.
+        source: 'torchvision://NAME', 'open-mmlab://NAME' (of MMEngine's list) or a URL, downloaded
+            once to torch's cache; or the path of a state dict, of torch.save or ``.safetensors``.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -32,7 +38,11 @@ def load_pretrained_backbone(backbone: nn.Module, source: str) -> None:
         ValueError: unknown name, or weights of another architecture.
     """
     if source.startswith(_TORCHVISION):
-        state = _from_torchvision(source.removeprefix(_TORCHVISION))
+        state = _download(_torchvision_url(source.removeprefix(_TORCHVISION)))
+    elif source.startswith(_OPEN_MMLAB):
+        state = _download(_open_mmlab_url(source.removeprefix(_OPEN_MMLAB)))
+    elif source.startswith(_URL):
+        state = _download(source)
     else:
         state = _from_file(Path(source))
     state = {name: value for name, value in state.items() if not name.startswith(_CLASSIFIER)}
@@ -60,23 +70,43 @@ def load_pretrained_backbone(backbone: nn.Module, source: str) -> None:
     logger.info("backbone initialised from %s", source)
 
 
-def _from_torchvision(name: str) -> dict[str, Tensor]:
+def _torchvision_url(name: str) -> str:
     from torchvision.models import get_model_weights
 
     try:
-        url = get_model_weights(name).IMAGENET1K_V1.url
+        return get_model_weights(name).IMAGENET1K_V1.url
     except (ValueError, AttributeError) as error:
         raise ValueError(f"torchvision has no ImageNet weights for {name!r}") from error
+
+
+def _open_mmlab_url(name: str) -> str:
+    """Where MMEngine's list says that the weights of a name are."""
+    import mmengine.hub
+
+    file = Path(mmengine.hub.__file__).with_name("openmmlab.json")
+    urls = json.loads(file.read_text())
+    if name not in urls:
+        near = difflib.get_close_matches(name, urls, n=3, cutoff=0.5) or sorted(urls)
+        raise ValueError(
+            f"no weights have the name {_OPEN_MMLAB}{name}; near matches: {', '.join(near)}"
+        )
+    return urls[name]
+
+
+def _download(url: str) -> dict[str, Tensor]:
+    file = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
     try:
-        return torch.hub.load_state_dict_from_url(url, map_location="cpu", weights_only=True)
+        content = torch.hub.load_state_dict_from_url(url, map_location="cpu", weights_only=True)
     except (URLError, OSError) as error:
-        file = Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
         raise ConnectionError(
             f"could not download {url} ({error}). Download it elsewhere and put it at {file}, or "
             "name your copy with --cfg-options model.backbone.pretrained=PATH, or train from "
             "scratch with model.backbone.pretrained=None (then also frozen_stages=-1 and "
             "norm_eval=False)"
         ) from error
+    except _UNREADABLE as error:
+        raise ValueError(_unreadable(f"{url} (downloaded to {file})", error)) from error
+    return _backbone_part(content)
 
 
 def _from_file(path: Path) -> dict[str, Tensor]:
@@ -84,8 +114,12 @@ def _from_file(path: Path) -> dict[str, Tensor]:
         raise FileNotFoundError(
             f"model.backbone.pretrained={str(path)!r}: no such file (looked for {path.absolute()})"
         )
-    state = _load_safely(path)
-    state = state.get("state_dict", state)
+    return _backbone_part(_load_safely(path))
+
+
+def _backbone_part(content: dict) -> dict[str, Tensor]:
+    """The state dict, of a detector what belongs to its backbone."""
+    state = content.get("state_dict", content)
     prefixed = {
         k.removeprefix("backbone."): v for k, v in state.items() if k.startswith("backbone.")
     }
@@ -100,8 +134,13 @@ def _load_safely(path: Path) -> dict:
             raise ValueError(f"model.backbone.pretrained: {error}") from error
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(
-            f"model.backbone.pretrained={str(path)!r} cannot be read safely (weights_only=True): "
-            f"{str(error).splitlines()[0]} It must hold nothing but tensors by name"
-        ) from error
+    except _UNREADABLE as error:
+        raise ValueError(_unreadable(f"model.backbone.pretrained={str(path)!r}", error)) from error
+
+
+def _unreadable(what: str, error: Exception) -> str:
+    return (
+        f"{what} cannot be read safely (weights_only=True): {str(error).partition(chr(10))[0]} It "
+        "must hold nothing but tensors by name; `mmdet-lite convert-checkpoint` makes such a file "
+        "of it"
+    )

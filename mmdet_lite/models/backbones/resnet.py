@@ -47,8 +47,8 @@ class ResNet(nn.Module):
         dcn_cfg: ``dict(type='DCN' or 'DCNv2', deform_groups=1)``: deformable 3x3 convolutions in
             the bottlenecks of the stages of ``dcn_stages``.
         dcn_stages: which stages, 0..3.
-        pretrained: what :meth:`init_weights` loads: path of a state dict, 'torchvision://resnet50'
-            or the like, or None for random weights.
+        pretrained: what :meth:`init_weights` loads: path of a state dict, 'torchvision://resnet50',
+            'open-mmlab://detectron2/resnet50_caffe' or the like, a URL, or None for random weights.
         activation_checkpointing: recompute each block in the backward pass, to save memory.
 
     Raises:

@@ -63,16 +63,21 @@ class AnchorGenerator:
     Args:
         strides: input pixels between cells, one a level.
         ratios: height / width.
-        scales: side of the square anchor in strides. Give these, or the two ``octave`` arguments.
+        scales: side of the square anchor in strides. Give these, the two ``octave`` arguments, or
+            ``sizes``.
         octave_base_scale, scales_per_octave: RetinaNet's form:
             ``octave_base_scale * 2 ** (i / scales_per_octave)``.
         base_sizes: side that scale 1 stands for, one a level; the strides by default.
         scale_major: anchors of a cell run over all scales for each ratio; False: the other way.
         center_offset: shift of the anchors in strides.
         round_base_anchors: round corners to whole pixels, as torchvision does.
+        sizes: sides of the square anchors in pixels, a list for each level.
+        fit_strides: the distance of anchors is the padded image's side divided by the map's,
+            rounded down, as in torchvision: 800 pixels and 13 rows are 61, not 64. Needs images
+            padded to multiples of the first stride.
 
     Raises:
-        ValueError: neither or both kinds of scales are given, or lengths differ.
+        ValueError: not exactly one kind of scales is given, or lengths differ.
     """
 
     def __init__(
@@ -86,28 +91,35 @@ class AnchorGenerator:
         scale_major: bool = True,
         center_offset: float = 0.0,
         round_base_anchors: bool = False,
+        sizes: Sequence[Sequence[float]] | None = None,
+        fit_strides: bool = False,
     ):
         octaves = (octave_base_scale is not None, scales_per_octave is not None)
-        if octaves != (scales is None, scales is None):
+        no_others = scales is None and sizes is None
+        if octaves != (no_others, no_others) or None not in (scales, sizes):
             raise ValueError(
-                "AnchorGenerator needs either scales, or octave_base_scale and scales_per_octave; "
-                f"got {scales=}, {octave_base_scale=}, {scales_per_octave=}"
+                "AnchorGenerator needs either scales, or octave_base_scale and scales_per_octave, "
+                f"or sizes; got {scales=}, {octave_base_scale=}, {scales_per_octave=}, {sizes=}"
             )
-        if scales is None:
+        if no_others:
             scales = [
                 octave_base_scale * 2 ** (i / scales_per_octave) for i in range(scales_per_octave)
             ]
         self.strides = tuple(strides)
+        if sizes is not None:
+            base_sizes = [1] * len(sizes)
+        sides = [scales] * len(self.strides) if sizes is None else sizes
         self.base_sizes = tuple(base_sizes or strides)
         if len(self.base_sizes) != len(self.strides):
             raise ValueError(
-                f"AnchorGenerator got {len(self.base_sizes)} base_sizes for "
-                f"{len(self.strides)} strides"
+                f"AnchorGenerator got {len(self.base_sizes)} "
+                f"{'base_sizes' if sizes is None else 'sizes'} for {len(self.strides)} strides"
             )
         self.center_offset = center_offset
+        self.fit_strides = fit_strides
         self.base_anchors = [
-            self._base_anchors(size, stride, scales, ratios, scale_major)
-            for size, stride in zip(self.base_sizes, self.strides, strict=True)
+            self._base_anchors(size, stride, of_level, ratios, scale_major)
+            for size, stride, of_level in zip(self.base_sizes, self.strides, sides, strict=True)
         ]
         if round_base_anchors:
             self.base_anchors = [anchors.round() for anchors in self.base_anchors]
@@ -163,16 +175,21 @@ class AnchorGenerator:
 
     def _make_priors(self, level_shapes: Sequence[tuple[int, int]], device: torch.device) -> Priors:
         boxes, cells, strides, ids = [], [], [], []
+        padded = torch.tensor(level_shapes[0]) * self.strides[0]
         for level, (height, width) in enumerate(level_shapes):
+            stride = torch.tensor([self.strides[level]] * 2)  # vertical, horizontal
+            if self.fit_strides:
+                stride = padded // torch.tensor([height, width])
             num_base = len(self.base_anchors[level])
             row, column, anchor = torch.meshgrid(
                 torch.arange(height), torch.arange(width), torch.arange(num_base), indexing="ij"
             )
             row, column, anchor = row.reshape(-1), column.reshape(-1), anchor.reshape(-1)
-            shift = torch.stack([column, row, column, row], dim=-1) * self.strides[level]
+            cell = torch.stack([row, column], dim=-1)
+            shift = (cell * stride).flip(-1).repeat(1, 2)  # x, y, x, y
             boxes.append(self.base_anchors[level][anchor] + shift)
-            cells.append(torch.stack([row, column], dim=-1))
-            strides.append(torch.full((len(row), 2), self.strides[level]))
+            cells.append(cell)
+            strides.append(stride.expand(len(row), 2))
             ids.append(pack_prior_id(level, row, column, anchor))
         return Priors(
             boxes=torch.cat(boxes).to(device),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import pickle
+import re
 from pathlib import Path
 from urllib.error import URLError
 
 import pytest
 import torch
 
-from mmdet_lite.models.backbones import ResNet
+from mmdet_lite.models.backbones import ResLayer, ResNet
 from mmdet_lite.safetensors_file import safetensors_bytes
 
 
@@ -115,6 +117,45 @@ def test_weights_are_taken_from_torchvision_by_name(downloads):
     assert len(downloads) == 1
     assert downloads[0].startswith("https://download.pytorch.org/models/resnet18-")
     _assert_loaded(model, _model(seed=1, base_channels=64).state_dict())
+
+
+@pytest.mark.parametrize(
+    ("source", "url"),
+    [
+        ("open-mmlab://detectron2/resnet50_caffe", r"https://.*/resnet50_msra-5891d200.pth"),
+        ("https://example.com/weights.pth?a=b", r"https://example.com/weights.pth\?a=b"),
+    ],
+)
+def test_weights_are_taken_from_mmengines_list_and_by_url(downloads, source, url):
+    model = _model(base_channels=64, pretrained=source)
+    model.init_weights()
+    assert len(downloads) == 1 and re.fullmatch(url, downloads[0])
+    _assert_loaded(model, _model(seed=1, base_channels=64).state_dict())
+
+
+def test_a_stage_as_a_head_takes_its_part(monkeypatch):
+    state = {"state_dict": ResNet(depth=50).state_dict()}
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", lambda url, **settings: state)
+    head = ResLayer(50, pretrained="open-mmlab://detectron2/resnet50_caffe")
+    head.init_weights()
+    _assert_loaded(head, state["state_dict"])
+
+
+def test_name_that_mmengine_does_not_know_is_refused(downloads):
+    message = "no weights have the name open-mmlab://detectron2/resnet50_cafe; near matches: det"
+    with pytest.raises(ValueError, match=message):
+        _model(pretrained="open-mmlab://detectron2/resnet50_cafe").init_weights()
+    assert downloads == []
+
+
+def test_download_that_cannot_be_read_safely_is_named(monkeypatch, downloads, tmp_path):
+    def refuse(url: str, **settings):
+        raise pickle.UnpicklingError("Weights only load failed.\nmore")
+
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refuse)
+    message = f"downloaded to {tmp_path}/checkpoints/w.pth.*Weights only load failed. It must hold"
+    with pytest.raises(ValueError, match=message):
+        _model(pretrained="https://example.com/w.pth").init_weights()
 
 
 @pytest.mark.parametrize("error", [URLError("no route to host"), TimeoutError("timed out")])

@@ -121,3 +121,23 @@ def test_lengths_must_agree():
         AnchorGenerator([4, 8], [1.0], scales=[8], base_sizes=[4])
     with pytest.raises(ValueError, match="has 1 strides but got 2 feature maps.*num_outs"):
         AnchorGenerator([4], [1.0], scales=[8])([(2, 2), (1, 1)], CPU)
+
+
+def test_sizes_are_given_in_pixels_for_each_level():
+    boxes = _priors([(1, 1), (1, 1)], scales=None, sizes=[[8, 10], [16, 20]]).boxes
+    assert (boxes[:, 2] * 2).tolist() == [8, 10, 16, 20]
+    with pytest.raises(ValueError, match="got 1 sizes for 2 strides"):
+        _priors([(1, 1), (1, 1)], scales=None, sizes=[[8, 10]])
+    with pytest.raises(ValueError, match=r"needs either scales, .*or sizes; got scales=\[2\]"):
+        _priors([(1, 1)], sizes=[[8]])
+
+
+def test_distances_are_spread_over_the_padded_image_where_asked_for():
+    """20 x 12 pixels, padded to the first stride: 3 and 2 rows and columns above, 20 // 3 = 6."""
+    shapes, of_level = [(5, 3), (3, 2)], slice(15, None)
+    plain, fitted = _priors(shapes), _priors(shapes, fit_strides=True)
+    assert torch.equal(plain.boxes[:15], fitted.boxes[:15])
+    centers = (fitted.boxes[of_level, :2] + fitted.boxes[of_level, 2:]) / 2
+    assert centers.tolist() == [[0, 0], [6, 0], [0, 6], [6, 6], [0, 12], [6, 12]]
+    assert fitted.strides[of_level].unique(dim=0).tolist() == [[6, 6]]
+    assert torch.equal(plain.ids, fitted.ids)
