@@ -243,7 +243,7 @@ def test_two_scales_make_a_ratio_range_ineffective(translate_steps, notes):
         (dict(type="Mosaic", bbox_clip_border=False), "dataset.pipeline.0.bbox_clip_border is"),
         (
             dict(type="RandomChoice", transforms=[[dict(type="Rotate")]]),
-            "dataset.pipeline.0.transforms.0.0.type is 'Rotate', which is no transform that is supported",
+            "dataset.pipeline.0.transforms.0.0.type is 'Rotate', which is no transform",
         ),
         (
             dict(type="CopyPaste", max_num_paste=3),

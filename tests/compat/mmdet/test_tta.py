@@ -131,7 +131,10 @@ def test_other_transforms_must_be_those_of_the_test_pipeline():
             {"tta_pipeline": [RESIZES[0], {"type": "TestTimeAug", "transforms": FLIPS}]},
             "tta_pipeline.1.transforms is no list of lists",
         ),
-        ({"tta_model": {"type": "SegTTAModel"}}, "tta_model.type is 'SegTTAModel', which is no way of merg"),
+        (
+            {"tta_model": {"type": "SegTTAModel"}},
+            "tta_model.type is 'SegTTAModel', which is no way",
+        ),
         ({"tta_model": {"type": "DetTTAModel"}}, "tta_model.tta_cfg is missing"),
         (
             {"tta_model": {"type": "DetTTAModel", "tta_cfg": TWO_NMS | {"fusion": 1}}},
