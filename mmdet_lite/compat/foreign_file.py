@@ -40,13 +40,14 @@ def read_foreign(path: str | Path) -> dict:
     Raises:
         FileNotFoundError: there is no such file.
         CheckpointError: the file is damaged, of another format, or malformed.
+        ImportError: it is .safetensors, and the package for it is not installed.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"checkpoint {path} does not exist (looked at {path.absolute()})")
     try:
         content, dropped = _read(path)
-    except CheckpointError:
+    except (CheckpointError, ImportError):  # the latter: no package for .safetensors
         raise
     except Exception as error:  # a damaged or hostile pickle makes its reader raise almost anything
         raise CheckpointError(

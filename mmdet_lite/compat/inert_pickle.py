@@ -125,7 +125,12 @@ def global_name(value: Any) -> str:
     """The name that a dummy, or an object of one, stands for; else that of the type."""
     cls = value if isinstance(value, type) else type(value)
     name = cls.__dict__.get("global_name")
-    return name if type(name) is str else cls.__name__
+    return _printable(name if type(name) is str else cls.__name__)
+
+
+def _printable(text: str) -> str:
+    """Without what a terminal would obey."""
+    return text if text.isprintable() else ascii(text)
 
 
 def _storage_dtype(kind: Any) -> torch.dtype | None:
@@ -204,7 +209,7 @@ class _Reader:
         return result
 
     def _drop(self, place: str, name: str) -> object:
-        self.dropped.append((place or "the whole", name))
+        self.dropped.append((_printable(place or "the whole"), name))
         return _LEFT_OUT
 
     def tensor(self, value: Inert, args: tuple, place: str) -> Any:

@@ -224,6 +224,26 @@ def test_programs_written_by_hand_do_nothing(tmp_path, monkeypatch, program):
     assert not folder.exists() and "my_evil_module" not in sys.modules
 
 
+def test_depth_and_doubling_are_no_weapons(tmp_path):
+    path = tmp_path / "evil.pkl"
+    path.write_bytes(b"\x80\x02" + b"]" * 200_000 + b"a" * 199_999 + b".")
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        read_foreign(path)
+    bomb: list = []
+    for _ in range(200):
+        bomb = [bomb, bomb]
+    path.write_bytes(pickle.dumps({"bomb": bomb}, protocol=2))
+    assert list(read_foreign(path)) == ["bomb"]
+
+
+def test_names_cannot_write_to_the_terminal(tmp_path, caplog):
+    path = tmp_path / "evil.pkl"
+    path.write_bytes(b"\x80\x02}X\x03\x00\x00\x00a\x1b[cos\x1b[2J\nmkdir\ns.")
+    with caplog.at_level(logging.INFO, logger="mmdet_lite"):
+        assert read_foreign(path) == {}
+    assert "\x1b" not in caplog.text and r"os\x1b[2J.mkdir" in caplog.text
+
+
 def _with_program(path: Path, change) -> Path:
     """A good file with another pickle program."""
     torch.save(weights(), path.with_suffix(".good"))

@@ -8,6 +8,8 @@ import pytest
 import torch
 from reference import make_batch
 from torchvision.models import detection
+from torchvision.models.detection import faster_rcnn, retinanet
+from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import FrozenBatchNorm2d
 
 from mmdet_lite.apis.config import load_config
@@ -16,7 +18,7 @@ from mmdet_lite.registry import MODELS, build
 from mmdet_lite.structures.masks import paste_masks
 
 CONFIGS = Path(__file__).parents[2] / "configs/torchvision"
-SIZE = (256, 320)
+SIZE = (160, 192)
 ODD_SIZE = (200, 264)  # padded to 224 x 288, which is no multiple of the upper strides
 NUM_CLASSES = 4
 
@@ -136,6 +138,21 @@ def _same_order(ours, i: int, expected: dict[str, torch.Tensor]) -> torch.Tensor
 def test_detections_equal_torchvision(name, config, size):
     theirs = _torchvision_model(name, size)
     _compare(theirs, _our_model(config, theirs), size)
+
+
+@pytest.mark.parametrize("config", ["faster-rcnn", "mask-rcnn", "retinanet"])
+def test_anchors_of_a_whole_image_equal_torchvision(config):
+    """800 x 1333 pixels, padded: the upper levels' anchors are closer than their strides."""
+    cfg = load_config(CONFIGS / f"{config}_r50_fpn.py")
+    is_retina = "bbox_head" in cfg.model
+    head = cfg.model.bbox_head if is_retina else cfg.model.rpn_head
+    ours = build(head.anchor_generator, MODELS)
+    theirs = retinanet._default_anchorgen() if is_retina else faster_rcnn._default_anchorgen()
+    shapes = [(200, 336), (100, 168), (50, 84), (25, 42), (13, 21), (7, 11)]
+    shapes = shapes[1:] if is_retina else shapes[:-1]
+    images = ImageList(torch.zeros(1, 3, 800, 1344), [(800, 1333)])
+    expected = theirs(images, [torch.zeros(1, 1, *shape) for shape in shapes])[0]
+    assert torch.equal(ours(shapes, torch.device("cpu")).boxes, expected)
 
 
 def test_detections_of_the_weights_that_torchvision_released_are_computed_without_epsilon():
