@@ -26,19 +26,25 @@ def _test(cfg, checkpoint, folder, tta=True):
     return metrics, *((folder / f"found.{kind}.json").read_text() for kind in ("bbox", "segm"))
 
 
+@pytest.fixture(scope="module")
+def plain(trained, tmp_path_factory):
+    """What testing without ``--tta`` gives."""
+    cfg = load_config(TINY, {"test_data.dataset.pipeline": RESIZE})
+    return _test(cfg, trained / "iter_2.pth", tmp_path_factory.mktemp("plain"), tta=False)
+
+
 @pytest.mark.parametrize("scale", [None, (90, 90)])
-def test_one_view_at_the_scale_of_the_config_is_plain_testing(tiny, trained, tmp_path, scale):
-    options = {"test_data.dataset.pipeline": RESIZE}
-    plain = _test(tiny(options), trained / "iter_2.pth", tmp_path, tta=False)
-    one_view = options | {"tta.scales": [scale], "tta.flips": [None]}
-    assert _test(tiny(one_view), trained / "iter_2.pth", tmp_path) == plain
+def test_one_view_at_the_scale_of_the_config_is_plain_testing(
+    tiny, trained, plain, tmp_path, scale
+):
+    options = {"tta.scales": [scale], "tta.flips": [None], "test_data.dataset.pipeline": RESIZE}
+    assert _test(tiny(options), trained / "iter_2.pth", tmp_path) == plain
     assert len(json.loads(plain[1])) == len(json.loads(plain[2])) > 0
 
 
-def test_the_section_has_no_effect_without_the_flag(tiny, trained, tmp_path):
-    with_section = tiny({"tta.max_per_img": 1})
-    expected = _test(tiny(), trained / "iter_2.pth", tmp_path, tta=False)
-    assert _test(with_section, trained / "iter_2.pth", tmp_path, tta=False) == expected
+def test_the_section_has_no_effect_without_the_flag(tiny, trained, plain, tmp_path):
+    cfg = tiny({"tta.max_per_img": 1, "test_data.dataset.pipeline": RESIZE})
+    assert _test(cfg, trained / "iter_2.pth", tmp_path, tta=False) == plain
 
 
 def test_settings_reach_what_is_built(tiny, trained):
@@ -89,7 +95,7 @@ def test_command_writes_what_it_writes_without_views(run_cli, trained, tmp_path,
     result = run_cli(
         *("test", TINY, trained / "iter_2.pth", "--tta", "--out-metrics", tmp_path / "m.json"),
         *("--out", tmp_path / "found", "--show-dir", tmp_path / "vis", "--show-num", 1),
-        *("--cfg-options", "tta.scales=[(64,64),(128,128)]"),
+        *("--cfg-options", "tta.scales=[(64,64),(96,96)]", "test_data.dataset.num_images=2"),
     )
     assert result.code == 0, result.err
     assert "test-time augmentation: 4 views of every image" in caplog.text
@@ -100,7 +106,8 @@ def test_command_writes_what_it_writes_without_views(run_cli, trained, tmp_path,
 
 
 def test_default_views_are_the_image_and_its_mirror_image(run_cli, trained, caplog):
-    result = run_cli("test", TINY, trained / "iter_2.pth", "--tta")
+    one_image = ("--cfg-options", "test_data.dataset.num_images=1")
+    result = run_cli("test", TINY, trained / "iter_2.pth", "--tta", *one_image)
     assert result.code == 0, result.err
     assert "test-time augmentation: 2 views of every image" in caplog.text
 
@@ -113,6 +120,7 @@ def test_a_model_without_masks_is_tested_on_boxes(tiny, trained, tmp_path):
         "model.roi_head.mask_head": None,
         "model.roi_head.mask_roi_extractor": None,
         "metric.metrics": ["bbox"],
+        "test_data.dataset.num_images": 2,
     }
     metrics = test_module.test(tiny(options), tmp_path / "boxes.pth", tta=True)
     assert all(name.startswith("bbox_") for name in metrics)
