@@ -14,7 +14,7 @@ from mmdet_lite.apis.build import loader_settings
 from mmdet_lite.apis.config import section
 from mmdet_lite.data.dataset import DetectionDataset
 from mmdet_lite.data.loader import DetectionLoader
-from mmdet_lite.data.views import MultiViewDataset, build_view_loader, view_pipelines
+from mmdet_lite.data.views import MultiViewDataset, build_view_loader
 from mmdet_lite.engine.distributed import rank, world_size
 from mmdet_lite.models.tta import MultiViewDetector
 from mmdet_lite.registry import MODELS, build
@@ -91,17 +91,16 @@ def build_tta(
         model: the detector, on its device.
         dataset: of ``test_data``.
     """
-    pipelines = view_pipelines(
-        dataset.pipeline, settings.scales, settings.flips, settings.keep_ratio
-    )
+    views = MultiViewDataset(dataset, settings.scales, settings.flips, settings.keep_ratio)
     loader = build_view_loader(
-        MultiViewDataset(dataset, pipelines),
+        views,
         rank=rank(),
         world_size=world_size(),
         **loader_settings(cfg, "test"),
     )
     nms = None if settings.nms is None else build(settings.nms, MODELS)
-    logger.info("test-time augmentation: %d views of every image", len(pipelines))
+    count = len(settings.scales) * len(settings.flips)
+    logger.info("test-time augmentation: %d views of every image", count)
     return MultiViewDetector(model, nms, settings.max_per_img), loader
 
 

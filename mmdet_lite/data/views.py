@@ -21,33 +21,48 @@ _RESIZES = (Resize, RandomResize, RandomChoiceResize)
 
 
 class MultiViewDataset(Dataset):
-    """Loads every image once and puts it through V pipelines.
+    """Loads every image once and puts it through V pipelines, made from the image's own.
 
     Args:
         dataset: what to load from.
-        pipelines: V pipelines, in place of the data set's own.
+        scales, flips, keep_ratio: see :func:`view_pipelines`.
 
     Raises:
-        ValueError: the data set makes its samples in another way than with one pipeline.
+        ValueError: the data set makes its samples in another way than with a pipeline, or that of
+            its first image does not fit.
     """
 
-    def __init__(self, dataset: DetectionDataset, pipelines: Sequence[Sequence[Transform]]):
+    def __init__(
+        self,
+        dataset: DetectionDataset,
+        scales: Sequence[tuple[int, int] | None],
+        flips: Sequence[str | None],
+        keep_ratio: bool = True,
+    ):
         if type(dataset).__getitem__ is not DetectionDataset.__getitem__:
             raise ValueError(
-                f"test-time augmentation needs a data set with one pipeline, whose Resize it can "
+                f"test-time augmentation needs a data set with a pipeline, whose Resize it can "
                 f"replace; {type(dataset).__name__} makes its samples in its own way"
             )
         self.dataset = dataset
-        self.pipelines = pipelines
+        self.scales = scales
+        self.flips = flips
+        self.keep_ratio = keep_ratio
         self.seed = dataset.seed
+        self.pipelines_of(0)  # what is wrong with a pipeline is told now
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __getitem__(self, ref: SampleRef) -> list[Sample]:
         """The V views of one image."""
-        sample = self.dataset.load(ref.index)
-        return [self.dataset.transform(sample, ref, pipeline) for pipeline in self.pipelines]
+        sample, pipelines = self.dataset.load(ref.index), self.pipelines_of(ref.index)
+        return [self.dataset.transform(sample, ref, pipeline) for pipeline in pipelines]
+
+    def pipelines_of(self, index: int) -> list[list[Transform]]:
+        """The V pipelines of one image; images of joined data sets have different ones."""
+        own = self.dataset.transforms_of(index)
+        return view_pipelines(own, self.scales, self.flips, self.keep_ratio)
 
 
 def view_pipelines(

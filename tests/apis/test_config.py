@@ -58,7 +58,7 @@ def test_missing_config_is_named_with_near_matches(cli_error):
 
 def test_missing_config_unlike_any_other_lists_the_shipped_ones():
     message = error_of("zzz.py")
-    assert ", coco_tiny/ (3), demo/ (1), faster_rcnn/ (4), mask_rcnn/ (4), " in message
+    assert ", coco_tiny/ (3), demo/ (1), detectron2/ (2), faster_rcnn/ (4), " in message
     assert "_base_" not in message
 
 

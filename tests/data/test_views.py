@@ -14,6 +14,7 @@ from mmdet_lite.data.sample import SampleRef
 from mmdet_lite.data.shapes_dataset import ShapesDataset
 from mmdet_lite.data.transforms import Pad, RandomFlip, RandomResize, Resize
 from mmdet_lite.data.views import MultiViewDataset, build_view_loader, view_pipelines
+from mmdet_lite.data.wrappers import ConcatDataset
 
 SCALES, FLIPS = [(64, 64), (96, 96)], [None, "horizontal"]
 
@@ -23,8 +24,7 @@ def _dataset(pipeline=(), num_images=5) -> ShapesDataset:
 
 
 def _loader(dataset: ShapesDataset, scales, flips, *settings):
-    pipelines = view_pipelines(dataset.pipeline, scales, flips)
-    return build_view_loader(MultiViewDataset(dataset, pipelines), *settings)
+    return build_view_loader(MultiViewDataset(dataset, scales, flips), *settings)
 
 
 def test_there_is_a_view_for_every_scale_and_flip():
@@ -88,8 +88,9 @@ def test_what_is_random_is_alike_in_all_views():
     def brighten(sample, rng):
         return replace(sample, image=sample.image // 2 + np.uint8(rng.integers(0, 100)))
 
-    plain, other = (ShapesDataset(5, (48, 64), pipeline=[brighten])[i].image for i in (3, 4))
-    first, second = MultiViewDataset(_dataset(), [[brighten]] * 2)[SampleRef(3)]
+    dataset = ShapesDataset(5, (48, 64), pipeline=[brighten])
+    plain, other = (dataset[i].image for i in (3, 4))
+    first, second = MultiViewDataset(dataset, [None], [None, None])[SampleRef(3)]
     assert np.array_equal(first.image, plain) and np.array_equal(second.image, plain)
     assert not np.array_equal(plain, other)
 
@@ -112,5 +113,13 @@ def test_a_data_set_that_makes_samples_in_its_own_way_is_refused():
         def __getitem__(self, ref):
             return None
 
-    with pytest.raises(ValueError, match="needs a data set with one pipeline.*; Two makes its"):
-        MultiViewDataset(Two(["a"], [1]), [[]])
+    with pytest.raises(ValueError, match="needs a data set with a pipeline.*; Two makes its"):
+        MultiViewDataset(Two(["a"], [1]), [None], [None])
+
+
+def test_images_of_joined_data_sets_keep_their_own_pipelines():
+    joined = ConcatDataset([_dataset([Resize((64, 64)), Pad(size=(70, 70))]), _dataset()])
+    views = MultiViewDataset(joined, [(96, 96)], [None])
+    assert views[SampleRef(0)][0].size == (72, 96)  # resized, as padding to 70 has no more to do
+    assert [type(step) for step in views.pipelines_of(0)[0]] == [Resize, Pad]
+    assert [type(step) for step in views.pipelines_of(5)[0]] == [Resize]
