@@ -26,9 +26,11 @@ def rpn_head(s: Section, train: Section, test: Section) -> Native | None:
         train: the model's ``train_cfg``.
         test: its ``test_cfg``.
     """
+    final = _selector(test.section_or_empty("rpn"))
+    training = train.section("rpn_proposal")  # without it training proposes as testing does
     selectors = {
-        "train_selector": _selector(train.section_or_empty("rpn_proposal")),
-        "test_selector": _selector(test.section_or_empty("rpn")),
+        "train_selector": final if training is None else _selector(training),
+        "test_selector": final,
     }
     own = train.section_or_empty("rpn")
     if s.type == "FCOSHead":

@@ -97,6 +97,15 @@ def test_models_are_built(foreign, model):
     assert (built.mask_format is None) == (model == "retinanet")
 
 
+def test_proposals_in_training_are_those_of_testing_unless_told_otherwise(foreign):
+    cfg = foreign()
+    del cfg["model"]["train_cfg"]["rpn_proposal"]
+    cfg["model"]["test_cfg"]["rpn"]["max_per_img"] = 7
+    head = translate_config(cfg).config["model"]["rpn_head"]
+    assert head["train_selector"] == head["test_selector"]
+    assert head["train_selector"]["max_per_img"] == 7
+
+
 def test_the_config_is_not_changed(foreign):
     cfg = foreign()
     before = copy.deepcopy(cfg)
