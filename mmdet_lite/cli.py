@@ -115,13 +115,28 @@ def _parse_value(text: str, parser: argparse.ArgumentParser, what: str) -> objec
     from mmengine.config import DictAction
 
     try:
-        if "{" in text:
-            return ast.literal_eval(text)
+        if "{" in text or "dict(" in text:
+            return _literal(ast.parse(text, mode="eval").body)
         parsed = argparse.Namespace()
         DictAction([what], "pairs", nargs="+")(parser, parsed, [f"value={text}"])
         return parsed.pairs["value"]
     except (ValueError, SyntaxError, AssertionError, RecursionError) as error:
         parser.error(f"{what}: cannot read the value {text!r}: {error}")
+
+
+def _literal(node: ast.expr) -> object:
+    """A literal in which a dict may be written as ``dict(key=value)`` too."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dict":
+        if node.args or any(keyword.arg is None for keyword in node.keywords):
+            raise ValueError("a dict is written as dict(key=value) or {'key': value}")
+        return {keyword.arg: _literal(keyword.value) for keyword in node.keywords}
+    if isinstance(node, ast.Dict) and None not in node.keys:
+        pairs = zip(node.keys, node.values, strict=True)
+        return {ast.literal_eval(key): _literal(value) for key, value in pairs}
+    if isinstance(node, (ast.List, ast.Tuple)):
+        items = [_literal(item) for item in node.elts]
+        return items if isinstance(node, ast.List) else tuple(items)
+    return ast.literal_eval(node)
 
 
 def _positive(text: str) -> int:
@@ -203,7 +218,8 @@ def _train(args: argparse.Namespace) -> None:
 
     with processes(args.launcher, read_timeout(cfg)):
         work_dir = args.work_dir or Path("work_dirs") / Path(args.config).stem
-        train(cfg, work_dir, args.resume or cfg.get("resume", False))
+        resume = True if args.resume == "auto" else args.resume  # as MMDetection says it
+        train(cfg, work_dir, resume or cfg.get("resume", False))
 
 
 def _test_arguments(parser: argparse.ArgumentParser) -> None:

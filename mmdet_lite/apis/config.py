@@ -187,7 +187,11 @@ def _read(file: Path) -> Config:
             raise ValueError(explanation) from error
         raise _explained(error, file) from error
     if imports_types(cfg):
-        raise ValueError(explain_unreadable(file))
+        raise ValueError(
+            explain_unreadable(file)
+            or f"config {file} imports classes or modules; a config of this package names them: "
+            "type='ResNet', and custom_imports for modules of your own"
+        )
     return cfg
 
 

@@ -90,6 +90,7 @@ def translate(
     Raises:
         ValueError: something in the config has no counterpart; all of it is listed.
     """
+    _refuse_variables(cfg, options)
     own_types = _own_types()
     try:
         native = translate_config(cfg.to_dict(), str(file), own_types).config
@@ -103,6 +104,17 @@ def translate(
     translated = Config(translation.config, filename=cfg.filename)
     object.__setattr__(translated, _NOTES, translation.without_effect)  # no item of the config
     return translated, {key: value for key, value in options.items() if key in ours}
+
+
+def _refuse_variables(cfg: Mapping[str, Any], options: Options) -> None:
+    for key in options:
+        name = key.partition(".")[0]
+        if name in cfg and name not in TOP_KEYS:
+            raise ValueError(
+                f"--cfg-options {key}: {name!r} is a variable of the config file, which made use "
+                "of it when it was read, so that changing it now has no effect. Set the keys that "
+                "were made from it"
+            )
 
 
 def _own_types() -> set[str]:

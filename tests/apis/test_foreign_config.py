@@ -196,6 +196,23 @@ def test_printing_builds_the_model_and_writes_its_weights_shapes(write, run_cli,
     assert f"wrote the names and shapes of {len(shapes)} tensors to {out}" in printed
 
 
+def test_values_of_options_may_be_written_as_dicts_are_in_configs(write, run_cli):
+    value = "dict(type='Pretrained', checkpoint='torchvision://resnet18')"
+    options = ("--cfg-options", f"model.backbone.init_cfg={value}")
+    printed = run_cli("print-config", write(), *options)
+    assert "pretrained='torchvision://resnet18'" in printed.out
+
+
+def test_a_value_that_is_no_dict_is_an_error_with_its_path(write):
+    told = error_of(write(), {"model.backbone.init_cfg": "Pretrained"})
+    assert "model.backbone.init_cfg is 'Pretrained', expected a dict" in told
+
+
+def test_a_variable_of_the_file_is_no_option(write):
+    path = write(change=lambda cfg: cfg.update(data_root="data/"))
+    assert "'data_root' is a variable of the config file" in error_of(path, {"data_root": "x/"})
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -210,6 +227,10 @@ def test_printing_builds_the_model_and_writes_its_weights_shapes(write, run_cli,
         (
             "from mmdet.models import MaskRCNN\nmodel = dict(type=MaskRCNN)\n",
             "is in Python style, it imports what it uses",
+        ),
+        (
+            "import mmcv\nfrom torch import nn\nmodel = dict(type=nn.Linear)\n",
+            "imports classes or modules; a config of this package names them",
         ),
         (
             "_base_ = 'mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py'\n",

@@ -71,6 +71,8 @@ def pretrained(s: Section) -> str | None:
             s.has_no_effect(_RANDOM, "init_cfg")
         return older
     init = s.section("init_cfg")
+    if init is None:  # no dict, which is a problem by now
+        return older
     if init.type != "Pretrained":
         s.has_no_effect(_RANDOM, "init_cfg")
         init.has_no_effect(_RANDOM, *init)

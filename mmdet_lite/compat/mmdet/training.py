@@ -99,17 +99,21 @@ def schedule(steps: list[Section], length: Native) -> Native | None:
     warmup: Native = {}
     main: Native | None = None
     for s in steps:
-        s.has_no_effect("follows from the loop", "end") if s.type != "LinearLR" else None
-        s.has_no_effect(_BUILT_IN, "verbose", "convert_to_iter_based")
+        s.has_no_effect(_BUILT_IN, "verbose")
         if s.type == "LinearLR" and not warmup:
             warmup = _warmup(s)
         elif main is None:
             table = {"MultiStepLR": _multi_step, "CosineAnnealingLR": lambda s: _cosine(s, length)}
-            main = s.dispatch("schedule after the warm-up", table)
+            main = s.dispatch("schedule after the warm-up", table) or {}
         else:
             s.problem("type", f"is {s.type!r}; one LinearLR and one other schedule are supported")
+            s.has_no_effect("refused as a whole", *s)
     if main is None:
         main = {"type": "MultiStepSchedule", "milestones": []}
+    begin, warm_end = main.pop("begin", None), warmup.get("warmup_iters", -1) + 1
+    if begin is not None and begin != warm_end:
+        known = f"a cosine that begins where the warm-up ends (by_epoch=False, begin={warm_end})"
+        steps[-1].problem("begin", f"is {begin}, and only {known} is supported")
     return main | warmup
 
 
@@ -117,6 +121,7 @@ def _warmup(s: Section) -> Native:
     s.expect("by_epoch", False)
     s.expect("begin", 0)
     s.expect("end_factor", 1.0, 1)
+    s.has_no_effect("it is by iterations", "convert_to_iter_based")
     end = s.require("end")
     # MMEngine's warm-up reaches the full rate one iteration earlier than its `end`.
     return {"warmup_iters": max((end or 1) - 1, 0), "warmup_factor": s.take("start_factor", 1 / 3)}
@@ -124,10 +129,11 @@ def _warmup(s: Section) -> Native:
 
 def _multi_step(s: Section) -> Native:
     s.expect("begin", 0)
-    native: Native = {
-        "type": "MultiStepSchedule",
-        "milestones": list(s.require("milestones") or ()),
-    }
+    s.has_no_effect("milestones fall between two epochs", "convert_to_iter_based")
+    milestones, end = list(s.require("milestones") or ()), s.take("end")
+    if end is not None:  # from there on MMEngine leaves the rate as it is
+        milestones = [milestone for milestone in milestones if milestone < end]
+    native: Native = {"type": "MultiStepSchedule", "milestones": milestones}
     native["gamma"] = s.take("gamma", 0.1)
     if not s.take("by_epoch", True):
         native["unit"] = "iter"
@@ -135,23 +141,32 @@ def _multi_step(s: Section) -> Native:
 
 
 def _cosine(s: Section, length: Native) -> Native:
-    total = length.get("max_epochs" if s.take("by_epoch", True) else "max_iters")
-    begin, steps = s.take("begin", 0), s.take("T_max")
-    if begin and steps is not None and total is not None and begin + steps != total:
-        s.problem("T_max", f"is {steps!r}, and only a cosine to the end of the run is supported")
+    """With ``begin`` in iterations, which the caller compares with the end of the warm-up."""
+    by_epoch, begin = s.take("by_epoch", True), s.take("begin", 0)
+    if not s.take("convert_to_iter_based", False) and by_epoch:
+        s.problem("by_epoch", "is True, and a cosine that changes once an epoch is not supported")
+    if by_epoch and begin:
+        s.problem("begin", f"is epoch {begin}, and only a cosine after the warm-up is supported")
+        begin = None
+    total = length.get("max_epochs" if by_epoch else "max_iters")
+    steps = s.take("T_max")
+    ends = {"T_max": steps and (begin or 0) + steps, "end": s.take("end")}
+    for key, given in ends.items() if begin is not None else ():
+        if None not in (given, total) and given != total:
+            s.problem(key, f"ends at {given}, and only a cosine to the end, {total}, is supported")
     s.expect("eta_min", 0, 0.0, None)
-    native: Native = {"type": "CosineSchedule"}
+    native: Native = {"type": "CosineSchedule", "begin": begin}
     if (ratio := s.take("eta_min_ratio")) is not None:
         native["final_factor"] = ratio
     return native
 
 
-def default_hooks(s: Section, by_epoch: bool) -> Native:
+def default_hooks(s: Section, by_epoch: bool | None) -> Native:
     """``default_hooks``; gives what belongs into ``train``.
 
     Args:
         s: the hooks by name.
-        by_epoch: whether the run is counted in epochs.
+        by_epoch: whether the run is counted in epochs; None: there is no training.
     """
     train: Native = {}
     for key in s:
@@ -171,14 +186,14 @@ def default_hooks(s: Section, by_epoch: bool) -> Native:
     return train
 
 
-def _checkpoints(s: Section, by_epoch: bool) -> Native:
+def _checkpoints(s: Section, by_epoch: bool | None) -> Native:
     s.has_no_effect("always saved", "save_last", "save_optimizer", "save_param_scheduler")
     s.has_no_effect(
         "checkpoints stand in the work dir", "out_dir", "filename_tmpl", "file_client_args"
     )
     s.has_no_effect(_BUILT_IN, "backend_args", "published_keys", "priority")
     s.expect("save_begin", 0)
-    if s.take("by_epoch", True) != by_epoch:
+    if s.take("by_epoch", True) != by_epoch and by_epoch is not None:
         s.problem(
             "by_epoch", "differs from the training loop's unit; checkpoints are counted like it"
         )

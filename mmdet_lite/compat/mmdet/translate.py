@@ -146,7 +146,7 @@ class _Translator:
             if name in TOP_KEYS:
                 continue
             near = difflib.get_close_matches(name, TOP_KEYS, n=1, cutoff=0.85)
-            if near and name not in _OWN_VARIABLES and near[0] not in self.top:
+            if near and name not in _OWN_VARIABLES and abs(len(near[0]) - len(name)) <= 1:
                 self.top.problem(name, f"is no section of a config; is {near[0]!r} meant?")
             self.top.has_no_effect("a variable of the file", name)
 
@@ -175,7 +175,11 @@ class _Translator:
         for split in ("val", "test"):
             loader = self.top.section(f"{split}_dataloader")
             evaluators = self.top.sections(f"{split}_evaluator")
+            for evaluator in evaluators if loader is None else evaluators[1:]:
+                evaluator.has_no_effect("told otherwise", *evaluator)
             if loader is None:
+                if evaluators:
+                    self.top.problem(f"{split}_dataloader", f"is missing beside {split}_evaluator")
                 continue
             measured = [name for one in evaluators for name in metrics(one)]
             native[f"{split}_data"] = eval_data(loader, "segm" in measured) | sizes
@@ -194,7 +198,7 @@ class _Translator:
         native = loop(own) if own is not None else {}
         hooks = self.top.section("default_hooks")
         if hooks is not None:
-            native |= default_hooks(hooks, "max_epochs" in native)
+            native |= default_hooks(hooks, "max_epochs" in native if native else None)
         return native
 
     def _optimization(self, train: Native) -> Native:

@@ -183,9 +183,7 @@ def test_all_problems_are_listed_at_once(foreign):
 
 def test_a_misspelt_section_is_an_error_and_a_variable_is_not(foreign):
     assert translate_config(foreign() | {"image_size": (1024, 1024)}).without_effect["image_size"]
-    cfg = foreign()
-    cfg["optim_wraper"] = cfg.pop("optim_wrapper")
-    (told,) = _problems(cfg)
+    (told,) = _problems(foreign() | {"optim_wraper": dict(type="AmpOptimWrapper")})
     assert told == "optim_wraper is no section of a config; is 'optim_wrapper' meant?"
 
 
@@ -283,6 +281,68 @@ def test_the_warm_up_is_mmengines(foreign):
         assert native.factor(step, 10000, 1000) == pytest.approx(rate, rel=1e-9), step
         optimizer.step()
         theirs.step()
+
+
+WARM_UP = dict(type="LinearLR", start_factor=0.1, by_epoch=False, begin=0, end=500)
+
+
+@pytest.mark.parametrize(
+    ("steps", "native"),
+    [
+        (
+            [dict(type="MultiStepLR", by_epoch=True, begin=0, end=12, milestones=[8, 11, 16])],
+            {"milestones": [8, 11], "gamma": 0.1},  # nothing falls after `end`
+        ),
+        (
+            [dict(type="CosineAnnealingLR", by_epoch=False, T_max=9000, end=9000)],
+            {"type": "CosineSchedule"},
+        ),
+        (
+            [WARM_UP, dict(type="CosineAnnealingLR", by_epoch=False, begin=500, T_max=8500)],
+            {"warmup_iters": 499, "warmup_factor": 0.1},
+        ),
+    ],
+)
+def test_schedules(foreign, steps, native):
+    cfg = foreign() | {"param_scheduler": steps}
+    cfg["train_cfg"] = dict(type="IterBasedTrainLoop", max_iters=9000, val_interval=1000)
+    cfg["default_hooks"]["checkpoint"]["by_epoch"] = False
+    assert native.items() <= translate_config(cfg).config["schedule"].items()
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (
+            dict(by_epoch=False, begin=0),
+            "param_scheduler.1.begin is 0, and only a cosine",
+        ),
+        (dict(begin=6, T_max=6), "param_scheduler.1.begin is epoch 6, and only a cosine after the"),
+        (
+            dict(convert_to_iter_based=False),
+            "param_scheduler.1.by_epoch is True, and a cosine",
+        ),
+        (dict(T_max=6), "param_scheduler.1.T_max ends at 6, and only a cosine to the end, 12, is"),
+    ],
+)
+def test_schedules_that_would_mean_something_else_are_errors(foreign, change, problem):
+    cosine = dict(type="CosineAnnealingLR", begin=0, T_max=12, convert_to_iter_based=True)
+    cfg = foreign() | {"param_scheduler": [WARM_UP, cosine | change]}
+    assert any(told.startswith(problem) for told in _problems(cfg)), _problems(cfg)
+
+
+def test_a_config_for_testing_alone(foreign):
+    cfg = foreign() | dict.fromkeys(
+        ("train_cfg", "train_dataloader", "optim_wrapper", "param_scheduler", "auto_scale_lr")
+    )
+    native = translate_config(cfg).config
+    assert "train_data" not in native and "optimizer" not in native
+    assert native["test_data"]["batch_size"] == 2
+
+
+def test_an_evaluator_without_its_data_is_one_problem(foreign):
+    (told,) = _problems(foreign() | {"val_dataloader": None})
+    assert told == "val_dataloader is missing beside val_evaluator"
 
 
 def test_synchronised_norms_are_a_setting_of_the_run(foreign):
