@@ -168,13 +168,18 @@ def is_translated(cfg: Config) -> bool:
     return _NOTES in vars(cfg)
 
 
-def tell_translation(cfg: Config) -> None:
-    """Log what of a translated config has no effect here, reason by reason."""
+def translation_notes(cfg: Config) -> list[str]:
+    """What of a translated config has no effect here, a line a reason; of others nothing."""
     without_effect: dict[str, str] = vars(cfg).get(_NOTES) or {}
     by_reason: dict[str, list[str]] = {}
     for path, reason in without_effect.items():
         by_reason.setdefault(reason, []).append(path)
-    if by_reason:
-        logger.info("%s is in MMDetection's form; without effect here are:", cfg.filename)
-    for reason, paths in by_reason.items():
-        logger.info("  %s (%s)", ", ".join(paths), reason)
+    lines = [f"  {', '.join(paths)} ({reason})" for reason, paths in by_reason.items()]
+    first = f"{cfg.filename} is in MMDetection's form; without effect here are:"
+    return [first, *lines] if lines else []
+
+
+def tell_translation(cfg: Config) -> None:
+    """Log :func:`translation_notes`."""
+    for line in translation_notes(cfg):
+        logger.info("%s", line)

@@ -10,6 +10,7 @@ from mmengine.config import Config
 from torch import nn
 
 from mmdet_lite.apis.build import build_model
+from mmdet_lite.apis.foreign_config import translation_notes
 
 
 def print_config(cfg: Config, build: bool = False, state_dict: str | Path | None = None) -> None:
@@ -25,6 +26,8 @@ def print_config(cfg: Config, build: bool = False, state_dict: str | Path | None
     Raises:
         TypeError, KeyError, ValueError: the model cannot be built.
     """
+    for line in translation_notes(cfg):
+        print(f"# {line}")
     print(cfg.pretty_text)
     if not build and state_dict is None:
         return

@@ -190,6 +190,7 @@ def test_printing_builds_the_model_and_writes_its_weights_shapes(write, run_cli,
     out = tmp_path / "shapes.json"
     printed = run_cli("print-config", write(), "--build", "--state-dict", out).out
     assert "train_data = dict(" in printed
+    assert "#   env_cfg.mp_cfg (threads and processes are chosen by themselves)" in printed
     assert "model        TwoStageDetector" in printed
     shapes = json.loads(out.read_text())
     assert shapes["roi_head.bbox_head.fc_cls.weight"] == [7, 16]
