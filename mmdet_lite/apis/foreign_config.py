@@ -6,6 +6,7 @@ import inspect
 import logging
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -92,10 +93,10 @@ def translate(
     """
     _refuse_variables(cfg, options)
     own_types = _own_types()
-    try:
-        native = translate_config(cfg.to_dict(), str(file), own_types).config
-    except ValueError:
-        native = {}  # the options may make it good
+    native = {}
+    if options:
+        with suppress(ValueError):  # the options may make it good
+            native = translate_config(cfg.to_dict(), str(file), own_types).config
     ours = {key for key in options if not _is_theirs(key, cfg, native)}
     for key, value in options.items():
         if key not in ours:

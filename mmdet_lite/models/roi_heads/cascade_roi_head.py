@@ -7,12 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from mmdet_lite.models.assigners.max_iou_assigner import MaxIoUAssigner
-from mmdet_lite.models.roi_heads.mask_branch import add_masks, mask_loss, num_mask_rois
+from mmdet_lite.models.roi_heads.mask_branch import (
+    add_masks,
+    mask_feats,
+    mask_loss,
+    num_mask_rois,
+)
 from mmdet_lite.models.roi_heads.roi_head import check_sampler, hardness_of
 from mmdet_lite.models.samplers.random_sampler import RandomSampler
 from mmdet_lite.models.targets import BoxTargets, MaskRule, bbox_target
@@ -112,8 +118,11 @@ class CascadeRoIHead(nn.Module):
             logits, deltas = self.bbox_head[stage](pooled)
             own = self.bbox_head[stage].loss(logits, deltas, targets)
             if self.mask_head is not None:
-                mask_feats = self._mask_feats(stage, feats, pooled, targets)
-                own |= mask_loss(self.mask_head[stage], mask_feats, targets, batch)
+                extractor = self.mask_roi_extractor
+                most = num_mask_rois(targets, self.sampler[stage].max_pos, self.pad_mask_rois)
+                pool = extractor and partial(extractor, feats)
+                pooled = mask_feats(pool, pooled, targets, most)
+                own |= mask_loss(self.mask_head[stage], pooled, targets, batch)
             for name, value in own.items():
                 losses[f"s{stage}.{name}"] = value * weight if "loss" in name else value
             if stage + 1 < len(self.bbox_head):
@@ -124,7 +133,7 @@ class CascadeRoIHead(nn.Module):
         self, stage: int, feats: Sequence[Tensor], proposals: Proposals, batch: Batch
     ) -> BoxTargets:
         head, sampler = self.bbox_head[stage], self.sampler[stage]
-        pool = lambda boxes: self.bbox_roi_extractor(feats, boxes)  # noqa: E731
+        pool = partial(self.bbox_roi_extractor, feats)
         return bbox_target(
             proposals,
             batch.gt,
@@ -151,14 +160,6 @@ class CascadeRoIHead(nn.Module):
             valid=valid,
             ids=targets.ids,
         )
-
-    def _mask_feats(
-        self, stage: int, feats: Sequence[Tensor], pooled: Tensor, targets: BoxTargets
-    ) -> Tensor:
-        most = num_mask_rois(targets, self.sampler[stage].max_pos, self.pad_mask_rois)
-        if self.mask_roi_extractor is not None:
-            return self.mask_roi_extractor(feats, targets.priors[:, :most])
-        return pooled.unflatten(0, targets.is_pos.shape)[:, :most].flatten(0, 1)
 
     @torch.no_grad()
     def predict(self, feats: Sequence[Tensor], proposals: Proposals, batch: Batch) -> Detections:
@@ -197,4 +198,4 @@ class CascadeRoIHead(nn.Module):
         if self.mask_head is None:
             return detections
         extractor = self.mask_roi_extractor or self.bbox_roi_extractor
-        return add_masks(detections, self.mask_head, lambda boxes: extractor(feats, boxes))
+        return add_masks(detections, self.mask_head, partial(extractor, feats))

@@ -15,6 +15,22 @@ from mmdet_lite.models.targets import BoxTargets, mask_target
 from mmdet_lite.structures.samples import Batch, Detections
 
 
+def mask_feats(
+    pool: Callable[[Tensor], Tensor] | None, pooled: Tensor, targets: BoxTargets, most: int
+) -> Tensor:
+    """Features of the first M samples of each image: (B * M, C, h, h).
+
+    Args:
+        pool: (B, M, 4) boxes to features; None: those of the box branch are used again.
+        pooled: (B * R, C, h, h) features of the box branch.
+        targets: B x R.
+        most: M.
+    """
+    if pool is not None:
+        return pool(targets.priors[:, :most])
+    return pooled.unflatten(0, targets.is_pos.shape)[:, :most].flatten(0, 1)
+
+
 def num_mask_rois(targets: BoxTargets, max_pos: int, padded: bool) -> int:
     """M: how many of an image's samples, positives first, go through the mask branch.
 

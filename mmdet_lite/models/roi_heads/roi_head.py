@@ -6,15 +6,21 @@ Letters: B images, L levels, P proposals, R sampled RoIs an image, M mask RoIs, 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmdet_lite.models.assigners.max_iou_assigner import MaxIoUAssigner
-from mmdet_lite.models.roi_heads.mask_branch import add_masks, mask_loss, num_mask_rois
+from mmdet_lite.models.roi_heads.mask_branch import (
+    add_masks,
+    mask_feats,
+    mask_loss,
+    num_mask_rois,
+)
 from mmdet_lite.models.samplers.random_sampler import RandomSampler
-from mmdet_lite.models.targets import BoxTargets, MaskRule, bbox_target
+from mmdet_lite.models.targets import MaskRule, bbox_target
 from mmdet_lite.registry import MODELS
 from mmdet_lite.structures.samples import Batch, Detections, Proposals
 
@@ -93,9 +99,7 @@ class RoIHead(nn.Module):
             ``loss_cls``, ``loss_bbox``, ``acc`` and ``loss_mask``, scalars.
         """
 
-        def pool(boxes: Tensor) -> Tensor:
-            return self._pool(self.bbox_roi_extractor, feats, boxes)
-
+        pool = partial(self._pool, self.bbox_roi_extractor, feats)
         targets = bbox_target(
             proposals,
             batch.gt,
@@ -111,8 +115,10 @@ class RoIHead(nn.Module):
         logits, deltas = self.bbox_head(pooled)
         losses = self.bbox_head.loss(logits, deltas, targets)
         if self.mask_head is not None:
-            mask_feats = self._mask_feats(feats, pooled, targets)
-            losses |= mask_loss(self.mask_head, mask_feats, targets, batch)
+            own = self.mask_roi_extractor and partial(self._pool, self.mask_roi_extractor, feats)
+            most = num_mask_rois(targets, self.sampler.max_pos, self.pad_mask_rois)
+            pooled = mask_feats(own, pooled, targets, most)
+            losses |= mask_loss(self.mask_head, pooled, targets, batch)
         return losses
 
     @torch.no_grad()
@@ -145,18 +151,11 @@ class RoIHead(nn.Module):
         if self.mask_head is None:
             return detections
         extractor = self.mask_roi_extractor or self.bbox_roi_extractor
-        pool = lambda boxes: self._pool(extractor, feats, boxes)  # noqa: E731
-        return add_masks(detections, [self.mask_head], pool)
+        return add_masks(detections, [self.mask_head], partial(self._pool, extractor, feats))
 
     def _pool(self, extractor: nn.Module, feats: Sequence[Tensor], boxes: Tensor) -> Tensor:
         pooled = extractor(feats, boxes)
         return pooled if self.shared_head is None else self.shared_head(pooled)
-
-    def _mask_feats(self, feats: Sequence[Tensor], pooled: Tensor, targets: BoxTargets) -> Tensor:
-        most = num_mask_rois(targets, self.sampler.max_pos, self.pad_mask_rois)
-        if self.mask_roi_extractor is not None:
-            return self._pool(self.mask_roi_extractor, feats, targets.priors[:, :most])
-        return pooled.unflatten(0, targets.is_pos.shape)[:, :most].flatten(0, 1)
 
 
 def check_sampler(sampler: RandomSampler, owner: str) -> None:
