@@ -72,7 +72,7 @@ def _training(train: Section) -> Native:
 
 
 def _selector(s: Section) -> Native:
-    native: Native = {"type": "ProposalSelector", **s.copy("nms_pre", "max_per_img")}
+    native: Native = {"type": "ProposalSelector", **s.numbers("nms_pre", "max_per_img")}
     if (threshold := nms_iou_thr(s.section("nms"))) is not None:
         native["nms_iou_thr"] = threshold
     if size := s.take("min_bbox_size", 0):
@@ -87,7 +87,7 @@ def dense_head(s: Section, train: Section, test: Section) -> Native | None:
 
 def _testing(test: Section) -> Native:
     """Settings of ``test_cfg`` of heads that give final boxes."""
-    native = test.copy("score_thr", "nms_pre", "max_per_img")
+    native = test.numbers("score_thr", "nms_pre", "max_per_img")
     if size := test.take("min_bbox_size", 0):
         native["min_bbox_size"] = size
     if suppression := nms(test.section("nms")):
@@ -291,7 +291,7 @@ def _conv_fc(s: Section, test: Section) -> Native:
         native["norm_cfg"] = norm_cfg
     if (conv_cfg := s.take("conv_cfg")) is not None:
         native["conv_cfg"] = conv_cfg
-    native |= test.copy("score_thr", "max_per_img")
+    native |= test.numbers("score_thr", "max_per_img")
     if suppression := nms(test.section("nms")):
         native["nms"] = suppression
     return native

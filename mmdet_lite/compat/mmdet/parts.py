@@ -48,7 +48,7 @@ def _cross_entropy(s: Section) -> Native:
 def _focal(s: Section) -> Native:
     s.expect("use_sigmoid", True)
     s.expect("activated", False)
-    return {"type": "FocalLoss", **s.copy("gamma", "alpha"), **_weight(s)}
+    return {"type": "FocalLoss", **s.numbers("gamma", "alpha"), **_weight(s)}
 
 
 def _iou(s: Section) -> Native:

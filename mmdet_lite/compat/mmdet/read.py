@@ -64,9 +64,19 @@ class Section:
         return name.removeprefix("mmdet.").removeprefix("mmengine.")
 
     def take(self, key: str, default: Any = None) -> Any:
-        """The value of a key, or the default that MMDetection has for it."""
+        """The value of a key, or the default that MMDetection has for it.
+
+        Text in place of a number or a list, which the default shows to be expected, is a problem.
+        """
         self._known.add(key)
-        return self.content.get(key, default)
+        value = self.content.get(key, default)
+        may_be_text = isinstance(default, bool) or not isinstance(
+            default, (int, float, list, tuple)
+        )
+        if isinstance(value, str) and not may_be_text:
+            self.problem(key, f"is {value!r}, expected something like {default!r}")
+            return default
+        return value
 
     def require(self, key: str) -> Any:
         """The value of a key that must be there; None, and a problem, where it is not."""
@@ -79,6 +89,14 @@ class Section:
         pairs = {**{key: key for key in keys}, **renamed}
         taken = {ours: self.take(theirs, _REQUIRED) for ours, theirs in pairs.items()}
         return {key: value for key, value in taken.items() if value is not _REQUIRED}
+
+    def numbers(self, *keys: str) -> Native:
+        """Those of the keys that are there, which must be numbers."""
+        taken = self.copy(*keys)
+        for key, value in taken.items():
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                self.problem(key, f"is {value!r}, expected a number")
+        return taken
 
     def section(self, key: str) -> Section | None:
         """A nested dict; None where there is none."""

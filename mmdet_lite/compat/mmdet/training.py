@@ -55,6 +55,7 @@ def optimizer(s: Section) -> tuple[Native | None, Native, Native]:
     if own.type == "ZeroRedundancyOptimizer":
         native["type"] = native.pop("optimizer_type", "")
         train["shard_optimizer"] = True
+    own.numbers(*({"lr", "momentum", "weight_decay"} & set(own)))
     for key in own:
         own.take(key)
     return native, _param_groups(s.section("paramwise_cfg"), native), train

@@ -352,6 +352,22 @@ def test_synchronised_norms_are_a_setting_of_the_run(foreign):
     assert "norm_cfg" not in native["model"]["backbone"]
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("model.test_cfg.rcnn.score_thr", "0.05", "a number"),
+        ("model.test_cfg.rpn.nms_pre", None, "a number"),
+        ("optim_wrapper.optimizer.lr", "0.02x", "a number"),
+        ("model.roi_head.bbox_head.bbox_coder.target_stds", "x", "something like (1.0, 1.0"),
+        ("train_dataloader.batch_size", "two", "something like 1"),
+        ("default_hooks.checkpoint.interval", "1", "something like -1"),
+    ],
+)
+def test_values_of_another_kind_are_errors_with_their_path(foreign, path, value, expected):
+    (told,) = _problems(_set(foreign(), path, value))
+    assert told.startswith(f"{path} is {value!r}, expected {expected}")
+
+
 def test_types_of_the_users_own_are_taken_as_they_stand(foreign):
     cfg = _set(foreign(), "model.backbone", dict(type="MyBackbone", width=3))
     assert "model.backbone.type is 'MyBackbone'" in _problems(cfg)[0]
