@@ -67,6 +67,7 @@ class Collate:
             keys=torch.tensor([sample.key for sample in samples]),
             gt=GroundTruth(boxes, labels, valid, ignore_boxes, ignore_valid, masks),
             metas=[_meta(sample) for sample in samples],
+            epoch=samples[0].epoch,
         )
 
     def _round_up(self, shapes: Tensor) -> Tensor:

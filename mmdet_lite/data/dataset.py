@@ -97,7 +97,7 @@ class DetectionDataset(Dataset):
         rng = generator(AUGMENTATION, self.seed, ref.epoch, ref.index)
 
         def draw_partner() -> Sample:
-            return self.load(int(rng.integers(len(self))))
+            return replace(self.load(int(rng.integers(len(self)))), epoch=ref.epoch)
 
-        sample = run_pipeline(pipeline, sample, rng, draw_partner)
+        sample = run_pipeline(pipeline, replace(sample, epoch=ref.epoch), rng, draw_partner)
         return replace(sample, slot=ref.slot, key=image_key(self.seed, ref.iteration, ref.slot))

@@ -36,6 +36,7 @@ class Sample:
         ori_shape: (height, width) as loaded.
         scale_factor: (x, y) factors from loaded to present coordinates.
         flip: '', 'horizontal', 'vertical' or 'both'.
+        epoch: of the run, in which it is used.
         slot: place in the global batch.
         key: the key that the model's samplers draw by, see
             :func:`mmdet_lite.random_keys.image_key`.
@@ -53,6 +54,7 @@ class Sample:
     ori_shape: tuple[int, int]
     scale_factor: tuple[float, float] = (1.0, 1.0)
     flip: str = ""
+    epoch: int = 0
     slot: int = 0
     key: int = 0
 

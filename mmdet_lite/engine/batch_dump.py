@@ -19,7 +19,7 @@ from mmdet_lite.engine.checkpoint import CheckpointError, load_checkpoint, save_
 from mmdet_lite.structures.masks import InstanceMasks, Shape
 from mmdet_lite.structures.samples import Batch, GroundTruth, ImageMeta
 
-_FORMAT = "mmdet_lite batch 1"
+_FORMAT = "mmdet_lite batch 2"
 _INFO_TYPES = {
     "iteration": int,
     "rank": int,
@@ -99,6 +99,7 @@ def environment(device: torch.device) -> dict[str, str | int]:
 
 def _pack(batch: Batch) -> dict[str, Any]:
     packed = {name: getattr(batch, name) for name in _TENSORS}
+    packed["epoch"] = batch.epoch
     packed["metas"] = [_builtin(asdict(meta)) for meta in batch.metas]
     packed["gt"] = None
     if batch.gt is not None:
@@ -139,7 +140,9 @@ def _unpack(packed: dict[str, Any]) -> Batch:
     if gt is not None:
         gt = GroundTruth(**gt | {"masks": _unpack_masks(gt["masks"])})
     metas = [ImageMeta(**meta) for meta in packed["metas"]]
-    return Batch(**{name: packed[name] for name in _TENSORS}, gt=gt, metas=metas)
+    return Batch(
+        **{name: packed[name] for name in _TENSORS}, gt=gt, metas=metas, epoch=packed["epoch"]
+    )
 
 
 def _unpack_masks(masks: Tensor | list[dict] | None) -> Tensor | list[InstanceMasks] | None:

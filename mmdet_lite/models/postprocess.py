@@ -110,6 +110,31 @@ def best_of_each_level(
     return torch.cat(best, dim=1), torch.cat(inds, dim=1), torch.cat(levels)
 
 
+def best_candidates(
+    scores: Tensor, level_sizes: Sequence[int], count: int, multi_label: bool = True
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The best ``count`` candidates of each level, or all where there are fewer.
+
+    Args:
+        scores: (B, A, K), level after level.
+        level_sizes: how many of the A belong to each level.
+        count: how many to take of a level.
+        multi_label: every (prior, class) pair is a candidate; False: every prior with its best
+            class.
+
+    Returns:
+        Scores, indices into A and labels, (B, N) each.
+    """
+    if not multi_label:
+        scores, labels = scores.max(dim=2)
+        best, inds, _ = best_of_each_level(scores, level_sizes, count)
+        return best, inds, labels.gather(1, inds)
+    num_classes = scores.shape[2]
+    sizes = [size * num_classes for size in level_sizes]
+    best, inds, _ = best_of_each_level(scores.flatten(1), sizes, count)
+    return best, inds // num_classes, inds % num_classes
+
+
 def nms_mask(boxes: Tensor, scores: Tensor, group: Tensor, valid: Tensor, iou_thr: float) -> Tensor:
     """Non-maximum suppression of a padded batch; boxes of different groups do not compete.
 

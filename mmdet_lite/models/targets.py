@@ -1,4 +1,4 @@
-"""The three places where targets are made: assign, sample, encode, in this order.
+"""The places where targets are made: assign, sample, encode, in this order.
 
 Letters: B images, A priors over all levels, G padded ground truths, P proposals, S sampled priors,
 R sampled RoIs, M mask RoIs an image, K classes.
@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
+from mmdet_lite.models.assigners.dynamic_assigner import DynamicAssigner
+from mmdet_lite.models.assigners.fcos_assigner import FCOSAssigner
 from mmdet_lite.models.assigners.max_iou_assigner import IGNORE, MaxIoUAssigner
 from mmdet_lite.models.priors.anchor_generator import Priors, pack_prior_id
 from mmdet_lite.models.samplers.random_sampler import Sampled
@@ -56,6 +58,75 @@ class BoxTargets:
     is_gt: Tensor
 
 
+@dataclass
+class DenseTargets:
+    """What each prior of a one-stage head has to predict; row i is prior i.
+
+    Attributes:
+        labels: (B, A) int64 in 0..K, K for negatives and ignored priors.
+        scores: (B, A) float32, what a positive has to score as its class: 1, or what a
+            :class:`DynamicAssigner` says; 0 for the others.
+        weights: (B, A) float32 weight of the classification: 0 where ignored.
+        boxes: (B, A, 4) the ground truth of positives; harmless for the others.
+        is_pos: (B, A) bool.
+        assigned_gt: (B, A) int64 index into G, 0 where not positive.
+    """
+
+    labels: Tensor
+    scores: Tensor
+    weights: Tensor
+    boxes: Tensor
+    is_pos: Tensor
+    assigned_gt: Tensor
+
+    def class_scores(self, num_classes: int) -> Tensor:
+        """(B, A, K) float32: ``scores`` at the label, 0 elsewhere."""
+        classes = torch.arange(num_classes, device=self.labels.device)
+        return torch.where(self.labels[..., None] == classes, self.scores[..., None], 0.0)
+
+
+@torch.no_grad()
+def dense_target(
+    priors: Priors,
+    prior_valid: Tensor | None,
+    gt: GroundTruth,
+    assigner: MaxIoUAssigner | FCOSAssigner | DynamicAssigner,
+    num_classes: int,
+    logits: Tensor,
+    decode: Callable[[], Tensor],
+    pos_weight: float = 1.0,
+) -> DenseTargets:
+    """Targets of a head that trains every prior on the spot: assign, without sampling.
+
+    Args:
+        priors: A priors, shared by the batch.
+        prior_valid: (B, A) bool, the others are ignored; None: all are valid.
+        gt: padded ground truth.
+        assigner: one that goes by the priors' geometry, or a :class:`DynamicAssigner`.
+        num_classes: K; 1 makes every object class 0.
+        logits: (B, A, K).
+        decode: gives the predicted boxes (B, A, 4); called where the assigner looks at them.
+        pos_weight: weight of positives.
+    """
+    if isinstance(assigner, DynamicAssigner):
+        assigned, scores = assigner.assign(priors, gt, prior_valid, logits, decode())
+    else:
+        assigned = assigner.assign(priors, gt, prior_valid)
+        scores = (assigned >= 0).float()
+    is_pos, gt_index = assigned >= 0, assigned.clamp(min=0)
+    labels = gt.labels.gather(1, gt_index) if num_classes > 1 else gt_index * 0
+    # Like the padding's, the box of a negative must not be empty: its logarithm is not finite.
+    harmless = torch.cat([gt.boxes.new_zeros(2), gt.boxes.new_ones(2)])
+    return DenseTargets(
+        labels=torch.where(is_pos, labels, num_classes),
+        scores=scores,
+        weights=torch.where(is_pos, pos_weight, (assigned != IGNORE).float()),
+        boxes=torch.where(is_pos[..., None], _gather_boxes(gt.boxes, gt_index), harmless),
+        is_pos=is_pos,
+        assigned_gt=gt_index,
+    )
+
+
 @torch.no_grad()
 def anchor_target(
     priors: Priors,
@@ -68,7 +139,7 @@ def anchor_target(
     num_classes: int,
     pos_weight: float = 1.0,
 ) -> BoxTargets:
-    """Targets of a dense head.
+    """Targets of a dense head that samples its priors.
 
     Args:
         priors: A priors, shared by the batch.

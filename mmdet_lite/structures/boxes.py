@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 # Keeps unions and enclosing areas of empty boxes from dividing by zero; MMDetection's value, which
 # decides IoU ties and must therefore not change.
 _MIN_AREA = 1e-6
+_EPS = 1e-7  # MMDetection's, in the unions and diagonals of DIoU and CIoU
 
 
 def box_area(boxes: Tensor) -> Tensor:
@@ -71,6 +74,62 @@ def aligned_giou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
 def pairwise_giou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
     """Generalised IoU of all pairs: (..., N, 4), (..., M, 4) to (..., N, M)."""
     return aligned_giou(boxes1[..., :, None, :], boxes2[..., None, :, :])
+
+
+def aligned_ciou(boxes1: Tensor, boxes2: Tensor, min_iou: float = 0.0) -> Tensor:
+    """Complete IoU (Zheng et al. 2020, eq. 10), broadcast: (..., 4) and (..., 4) to (...).
+
+    The weight of the aspect ratios' difference, eq. 11, is a constant for the gradient.
+
+    Args:
+        boxes1, boxes2: pairs.
+        min_iou: aspect ratios count where the IoU is above this; 0: always.
+    """
+    iou, distance = _iou_and_distance(boxes1, boxes2)
+    difference = _aspect_angle(boxes2) - _aspect_angle(boxes1)
+    penalty = 4 / math.pi**2 * difference.square()  # eq. 9
+    with torch.no_grad():  # the denominator is 0 for equal boxes
+        factor = penalty / (1 - iou + penalty).clamp(min=_EPS)
+        factor = torch.where(iou > min_iou, factor, 0.0) if min_iou > 0 else factor
+    return iou - distance - factor * penalty
+
+
+def aligned_diou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    """Distance IoU (Zheng et al. 2020, eq. 6), broadcast: (..., 4) and (..., 4) to (...)."""
+    iou, distance = _iou_and_distance(boxes1, boxes2)
+    return iou - distance
+
+
+def _iou_and_distance(boxes1: Tensor, boxes2: Tensor) -> tuple[Tensor, Tensor]:
+    """IoU, and the squared distance of the centres in squared diagonals of the enclosing box."""
+    overlap = _intersection(boxes1, boxes2)
+    iou = overlap / (box_area(boxes1) + box_area(boxes2) - overlap + _EPS)
+    low = torch.minimum(boxes1[..., :2], boxes2[..., :2])
+    outer = torch.maximum(boxes1[..., 2:], boxes2[..., 2:]) - low
+    diagonal = outer.clamp(min=0).square().sum(dim=-1) + _EPS
+    shift = (boxes2[..., :2] + boxes2[..., 2:] - boxes1[..., :2] - boxes1[..., 2:]) / 2
+    return iou, shift.square().sum(dim=-1) / diagonal
+
+
+def _aspect_angle(boxes: Tensor) -> Tensor:
+    sides = boxes[..., 2:] - boxes[..., :2]
+    return torch.atan(sides[..., 0] / (sides[..., 1] + _EPS))
+
+
+def xyxy_from_cxcywh(boxes: Tensor) -> Tensor:
+    """Boxes by centre and size, (..., 4), to boxes by corners."""
+    half = boxes[..., 2:] / 2
+    return torch.cat([boxes[..., :2] - half, boxes[..., :2] + half], dim=-1)
+
+
+def side_distances(points: Tensor, boxes: Tensor) -> Tensor:
+    """From points (..., 2) to the left, top, right and bottom side of boxes (..., 4): (..., 4)."""
+    return torch.cat([points - boxes[..., :2], boxes[..., 2:] - points], dim=-1)
+
+
+def boxes_around(points: Tensor, distances: Tensor) -> Tensor:
+    """The inverse of :func:`side_distances`: (..., 2) and (..., 4) to (..., 4) boxes."""
+    return torch.cat([points - distances[..., :2], points + distances[..., 2:]], dim=-1)
 
 
 def flip_boxes(boxes: Tensor, shape: tuple[int, int], flip: str) -> Tensor:

@@ -78,6 +78,7 @@ class Batch:
         keys: (B,) int64, see :func:`mmdet_lite.random_keys.image_key`.
         gt: ground truth, or None at inference.
         metas: one an image, on the host.
+        epoch: of the run, from 0; what changes in the course of a training depends on it.
     """
 
     images: Tensor
@@ -86,6 +87,7 @@ class Batch:
     keys: Tensor
     gt: GroundTruth | None
     metas: list[ImageMeta]
+    epoch: int = 0
 
     def pin_memory(self) -> Batch:
         """Called by ``DataLoader(pin_memory=True)``."""

@@ -11,13 +11,16 @@ from mmdet_lite.models.losses import (
     BalancedL1Loss,
     CIoULoss,
     DIoULoss,
+    DistributionFocalLoss,
     FocalLoss,
     GIoULoss,
     IoULoss,
     L1Loss,
+    QualityFocalLoss,
     SmoothL1Loss,
 )
 from mmdet_lite.structures import boxes as box_ops
+from mmdet_lite.structures.boxes import xyxy_from_cxcywh
 
 BOXES = Arrays("overlaps", "one_stage/shared")
 ELEMENTARY = Arrays("elementary", "one_stage/shared")
@@ -28,7 +31,11 @@ BOX_LOSSES = {
     "mm_loss_giou": GIoULoss(),
     "mm_loss_diou": DIoULoss(),
     "mm_loss_ciou": CIoULoss(),
+    "tv_loss_giou": GIoULoss(),
+    "tv_loss_diou": DIoULoss(),
+    "tv_loss_ciou": CIoULoss(min_iou=0.0),
 }
+YOLO_OVERLAPS = ["xyxy_iou", "xyxy_giou", "xyxy_diou", "xyxy_ciou", "cxcywh_iou", "cxcywh_ciou"]
 DELTA_LOSSES = {
     "l1": L1Loss(),
     "smooth_l1_beta1.0000": SmoothL1Loss(1.0),
@@ -68,6 +75,22 @@ def test_box_losses_and_gradients_equal_the_reference(name):
     close(gradient[smooth], BOXES[f"{name}__grad_pred_f64"][smooth], rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", YOLO_OVERLAPS)
+def test_overlaps_of_yolo_equal_the_reference(name):
+    form, kind = name.split("_")
+    pred = BOXES["pred" if form == "xyxy" else "pred_cxcywh"].clone().requires_grad_()
+    target = BOXES["target" if form == "xyxy" else "target_cxcywh"]
+    convert = (lambda boxes: boxes) if form == "xyxy" else xyxy_from_cxcywh
+    values = getattr(box_ops, f"aligned_{kind}")(convert(pred), convert(target))
+    expected = BOXES[f"ultra_{name}__value_f64"]
+    finite = expected.isfinite()  # of the reference's; a box without height has no aspect ratio
+    close(values.detach()[finite], expected[finite], rtol=1e-4, atol=1e-5)
+    values[finite].sum().backward()
+    smooth = BOXES["gradient_is_unique"] & finite
+    expected = BOXES[f"ultra_{name}__grad_pred_f64"][smooth]
+    close(pred.grad[smooth], expected, rtol=1e-3, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", DELTA_LOSSES)
 def test_losses_of_deltas_and_gradients_equal_the_reference(name):
     loss, pred, target = DELTA_LOSSES[name], ELEMENTARY["reg_pred"], ELEMENTARY["reg_target"]
@@ -88,3 +111,19 @@ def test_focal_loss_and_gradient_equal_the_reference(name, source):
     values, gradient = _value_and_gradient(FOCAL[name], logits, labels)
     close(values, ELEMENTARY[f"focal_{source}_{name}__value"].reshape(-1))
     close(gradient, ELEMENTARY[f"focal_{source}_{name}__grad"].reshape(-1, 1))
+
+
+def test_quality_focal_loss_and_gradient_equal_the_reference():
+    logits, labels = ELEMENTARY["focal_logits"], ELEMENTARY["qfl_mm_label"]
+    scores = torch.zeros(30, 7).scatter_(1, labels[:, None], ELEMENTARY["qfl_mm_score"][:, None])
+    values, gradient = _value_and_gradient(QualityFocalLoss(), logits, scores[:, :6])
+    close(values, ELEMENTARY["qfl_mm_value"])
+    close(gradient, ELEMENTARY["qfl_mm_grad"])
+
+
+def test_distribution_focal_loss_and_gradient_equal_the_reference():
+    pred = ELEMENTARY["dfl_mm_pred"].repeat(1, 4)  # the four sides alike
+    target = ELEMENTARY["dfl_mm_target"][:, None].expand(-1, 4)
+    values, gradient = _value_and_gradient(DistributionFocalLoss(), pred, target)
+    close(values, ELEMENTARY["dfl_mm_value"])
+    close(gradient.unflatten(1, (4, -1)).sum(dim=1), ELEMENTARY["dfl_mm_grad"])

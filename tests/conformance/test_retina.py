@@ -11,8 +11,7 @@ from mmdet_lite.models.coders import DeltaXYWHBBoxCoder
 from mmdet_lite.models.dense_heads import DenseOutput, RetinaHead
 from mmdet_lite.models.losses import FocalLoss, L1Loss
 from mmdet_lite.models.priors import AnchorGenerator
-from mmdet_lite.models.samplers import AllSampler
-from mmdet_lite.models.targets import anchor_target
+from mmdet_lite.models.targets import dense_target
 
 REF = Arrays("retina")
 LEVELS = range(5)
@@ -77,15 +76,14 @@ def test_losses_and_gradients_equal_the_reference(case):
 def test_targets_equal_the_reference():
     head, batch = _head(), _batch()
     priors = _output(head, *_maps()).priors
-    targets = anchor_target(
-        *(priors, priors.valid_flags(batch.shapes, batch.pad_shapes), batch.gt, batch.keys),
-        *(head.assigner, AllSampler(), head.bbox_coder, K),
-    )
-    weights, is_pos = targets.label_weights, targets.is_pos
-    assert torch.equal(weights, REF["default_label_weights"])
+    valid = priors.valid_flags(batch.shapes, batch.pad_shapes)
+    targets = dense_target(priors, valid, batch.gt, head.assigner, K, None, None)
+    is_pos = targets.is_pos
+    deltas = head.bbox_coder.encode(torch.where(is_pos[..., None], priors.boxes, 1), targets.boxes)
+    assert torch.equal(targets.weights, REF["default_label_weights"])
     assert torch.equal(targets.labels, REF["default_labels"])
     assert torch.equal(is_pos[..., None].expand(-1, -1, 4).float(), REF["default_bbox_weights"])
-    close(torch.where(is_pos[..., None], targets.boxes, 0), REF["default_bbox_targets"])
+    close(torch.where(is_pos[..., None], deltas, 0), REF["default_bbox_targets"])
     assert is_pos.sum(dim=1).clamp(min=1).sum() == REF["default_avg_factor"]
 
 

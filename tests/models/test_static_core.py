@@ -202,4 +202,5 @@ def test_region_compiles_with_inductor(model, region):
         torch.utils._pytree.tree_leaves(_plain(compiled)),
         strict=True,
     ):
-        torch.testing.assert_close(a, b)
+        # Inductor adds in another order, 1.5e-5 off on 10,000 anchors, where eager is exact.
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)

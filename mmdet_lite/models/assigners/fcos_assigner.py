@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mmdet_lite.models.assigners.max_iou_assigner import NEGATIVE
+from mmdet_lite.models.assigners.max_iou_assigner import IGNORE, NEGATIVE
 from mmdet_lite.models.priors.anchor_generator import Priors
 from mmdet_lite.registry import MODELS
+from mmdet_lite.structures.boxes import side_distances
 from mmdet_lite.structures.samples import GroundTruth
 
 
@@ -36,15 +37,16 @@ class FCOSAssigner:
         self.regress_ranges = [tuple(bounds) for bounds in regress_ranges]
 
     @torch.no_grad()
-    def assign(self, priors: Priors, gt: GroundTruth) -> Tensor:
+    def assign(self, priors: Priors, gt: GroundTruth, valid: Tensor | None = None) -> Tensor:
         """Match every point to at most one ground-truth box.
 
         Args:
             priors: A boxes, whose centres are the points.
             gt: padded ground truth; rows with ``valid`` False never match.
+            valid: (B, A) bool, priors that may be used; the others are IGNORE. All by default.
 
         Returns:
-            (B, A) int64: index into G, or NEGATIVE.
+            (B, A) int64: index into G, or NEGATIVE, or IGNORE.
 
         Raises:
             ValueError: not as many levels as ranges.
@@ -54,7 +56,7 @@ class FCOSAssigner:
                 f"FCOSAssigner has {len(self.regress_ranges)} regress_ranges, but there are "
                 f"{len(priors.level_sizes)} levels; check its regress_ranges and the strides"
             )
-        distances = side_distances(point_centers(priors)[None, None], gt.boxes[:, :, None])
+        distances = side_distances(priors.centers[None, None], gt.boxes[:, :, None])
         farthest = distances.amax(dim=-1)  # (B, G, A)
         low, high = self._bounds(priors)
         matches = (distances.amin(dim=-1) > 0) & (farthest >= low) & (farthest <= high)
@@ -62,20 +64,11 @@ class FCOSAssigner:
         sides = gt.boxes[..., 2:] - gt.boxes[..., :2]
         areas = (sides[..., 0] * sides[..., 1])[:, :, None]  # (B, G, 1)
         smallest, assigned = torch.where(matches, areas, math.inf).min(dim=1)
-        return torch.where(smallest < math.inf, assigned, NEGATIVE)
+        assigned = torch.where(smallest < math.inf, assigned, NEGATIVE)
+        return assigned if valid is None else torch.where(valid, assigned, IGNORE)
 
     def _bounds(self, priors: Priors) -> list[Tensor]:
         ranges = torch.tensor(self.regress_ranges, device=priors.boxes.device)
         sizes = torch.tensor(priors.level_sizes, device=priors.boxes.device)
         total = len(priors.boxes)
         return [bound.repeat_interleave(sizes, output_size=total) for bound in ranges.T]
-
-
-def point_centers(priors: Priors) -> Tensor:
-    """Centres of the priors: (A, 2)."""
-    return (priors.boxes[:, :2] + priors.boxes[:, 2:]) / 2
-
-
-def side_distances(points: Tensor, boxes: Tensor) -> Tensor:
-    """From points (..., 2) to the left, top, right and bottom side of boxes (..., 4): (..., 4)."""
-    return torch.cat([points - boxes[..., :2], boxes[..., 2:] - points], dim=-1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mmdet_lite.models.priors.anchor_generator import Priors
 from mmdet_lite.registry import MODELS
 from mmdet_lite.structures.boxes import pairwise_iof, pairwise_iou
 from mmdet_lite.structures.samples import GroundTruth
@@ -54,11 +55,13 @@ class MaxIoUAssigner:
         self.max_overlap_elements = max_overlap_elements
 
     @torch.no_grad()
-    def assign(self, priors: Tensor, gt: GroundTruth, valid: Tensor | None = None) -> Tensor:
+    def assign(
+        self, priors: Priors | Tensor, gt: GroundTruth, valid: Tensor | None = None
+    ) -> Tensor:
         """Match every prior to at most one ground-truth box.
 
         Args:
-            priors: (A, 4) or (B, A, 4) boxes, xyxy, input pixels.
+            priors: a dense head's; or (A, 4) or (B, A, 4) boxes, xyxy, input pixels.
             gt: padded ground truth; rows with ``valid`` False never match.
             valid: (B, A) bool, priors that may be used; the others are IGNORE. All by default.
 
@@ -68,6 +71,8 @@ class MaxIoUAssigner:
         Raises:
             ValueError: a box array does not end in 4.
         """
+        if isinstance(priors, Priors):
+            priors = priors.boxes
         if priors.shape[-1] != 4 or gt.boxes.shape[-1] != 4:
             raise ValueError(
                 f"boxes must end in 4 coordinates, got priors {tuple(priors.shape)} and "

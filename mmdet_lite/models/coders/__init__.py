@@ -1,5 +1,6 @@
 """Box coders: how a box is expressed relative to its prior."""
 
 from mmdet_lite.models.coders.delta_xywh_coder import DeltaXYWHBBoxCoder
+from mmdet_lite.models.coders.distribution_coder import DistributionCoder
 
-__all__ = ["DeltaXYWHBBoxCoder"]
+__all__ = ["DeltaXYWHBBoxCoder", "DistributionCoder"]

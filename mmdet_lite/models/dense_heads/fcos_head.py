@@ -12,16 +12,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mmdet_lite.models.assigners.fcos_assigner import FCOSAssigner, point_centers, side_distances
+from mmdet_lite.models.assigners.fcos_assigner import FCOSAssigner
 from mmdet_lite.models.class_rows import ClassRows
 from mmdet_lite.models.dense_heads.flatten import flatten_map
 from mmdet_lite.models.dense_heads.tower import conv_tower, init_tower
 from mmdet_lite.models.losses.reduce import check_normalizer, normalize
 from mmdet_lite.models.nms import NMS, SoftNMS
-from mmdet_lite.models.postprocess import ProposalSelector, best_of_each_level, dense_nms
+from mmdet_lite.models.postprocess import ProposalSelector, best_candidates, dense_nms
 from mmdet_lite.models.priors.anchor_generator import AnchorGenerator, Priors
+from mmdet_lite.models.targets import dense_target
 from mmdet_lite.registry import MODELS
-from mmdet_lite.structures.boxes import clip_boxes
+from mmdet_lite.structures.boxes import boxes_around, clip_boxes, side_distances
 from mmdet_lite.structures.samples import Batch, Detections, Proposals
 
 
@@ -158,20 +159,26 @@ class FCOSHead(nn.Module):
         Returns:
             ``loss_cls``, ``loss_bbox`` and ``loss_centerness``, scalars.
         """
-        points, gt = point_centers(output.priors), batch.gt
-        assigned = self.assigner.assign(output.priors, gt)  # (B, A)
-        is_pos, index = assigned >= 0, assigned.clamp(min=0)
-        labels = gt.labels.gather(1, index) if self.num_classes > 1 else index * 0
-        labels = torch.where(is_pos, labels, self.num_classes).flatten()
-        boxes = gt.boxes.gather(1, index[..., None].expand(-1, -1, 4))
+        points = output.priors.centers
+        targets = dense_target(
+            output.priors,
+            None,
+            batch.gt,
+            self.assigner,
+            self.num_classes,
+            output.logits,
+            lambda: boxes_around(points, output.distances),
+        )
+        is_pos, boxes = targets.is_pos, targets.boxes
         target = self._target_centerness(points, boxes, is_pos)
         num_pos = normalize(is_pos.sum().float(), self.normalizer).clamp(min=1)
         sum_target = normalize(target.sum(), self.normalizer).clamp(min=1e-6)
-        predicted = _decode(points, output.distances)
+        predicted = boxes_around(points, output.distances)
         predicted = torch.where(is_pos[..., None], predicted, boxes).flatten(0, 1)
         logits, weight = output.logits.flatten(0, 1), is_pos.float()
+        scores = targets.class_scores(self.num_classes).flatten(0, 1)
         return {
-            "loss_cls": self.loss_cls(logits, labels, torch.ones_like(weight).flatten(), num_pos),
+            "loss_cls": self.loss_cls(logits, scores, targets.weights.flatten(), num_pos),
             "loss_bbox": self.loss_bbox(
                 predicted, boxes.flatten(0, 1), target.flatten(), sum_target
             ),
@@ -198,9 +205,9 @@ class FCOSHead(nn.Module):
             training: which selector to use.
         """
         selector = self.train_selector if training else self.test_selector
-        scores, inds, boxes = self._candidates(output, shapes, selector.nms_pre)
-        group = torch.zeros_like(inds[0])  # all levels compete
-        return selector.keep(boxes, scores, group, output.priors.ids[inds // self.num_classes])
+        scores, point, _, boxes = self._candidates(output, shapes, selector.nms_pre)
+        group = torch.zeros_like(point[0])  # all levels compete
+        return selector.keep(boxes, scores, group, output.priors.ids[point])
 
     @torch.no_grad()
     def predict(self, output: FCOSOutput, shapes: Tensor) -> Detections:
@@ -213,32 +220,25 @@ class FCOSHead(nn.Module):
         Returns:
             Detections without masks.
         """
-        scores, inds, boxes = self._candidates(output, shapes, self.nms_pre, self.score_thr)
+        scores, _, labels, boxes = self._candidates(output, shapes, self.nms_pre, self.score_thr)
         valid = scores >= 0
         if self.min_bbox_size >= 0:
             valid &= (boxes[..., 2:] - boxes[..., :2] > self.min_bbox_size).all(-1)
-        labels = inds % self.num_classes
         return dense_nms(boxes, scores, labels, valid, self.nms, self.max_per_img)
 
     def _candidates(
         self, output: FCOSOutput, shapes: Tensor, count: int, score_thr: float = 0.0
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The best (point, class) pairs of each level by class score.
 
         Returns:
             Scores times centerness (B, N), -1 where the class score is not above the threshold;
-            indices (B, N) into A * K; boxes (B, N, 4).
+            points, as indices into A, and labels (B, N); boxes (B, N, 4).
         """
-        scores = output.logits.sigmoid().flatten(1)  # (B, A * K)
-        sizes = [size * self.num_classes for size in output.priors.level_sizes]
-        best, inds, _ = best_of_each_level(scores, sizes, count)
-        point = inds // self.num_classes
+        best, point, labels = best_candidates(
+            output.logits.sigmoid(), output.priors.level_sizes, count
+        )
         distances = output.distances.gather(1, point[..., None].expand(-1, -1, 4))
-        boxes = clip_boxes(_decode(point_centers(output.priors)[point], distances), shapes)
+        boxes = clip_boxes(boxes_around(output.priors.centers[point], distances), shapes)
         weighted = best * output.centerness.sigmoid().gather(1, point)
-        return torch.where(best > score_thr, weighted, -1), inds, boxes
-
-
-def _decode(points: Tensor, distances: Tensor) -> Tensor:
-    """(..., A, 2) points and (B, A, 4) distances to their sides to (B, A, 4) boxes."""
-    return torch.cat([points - distances[..., :2], points + distances[..., 2:]], dim=-1)
+        return torch.where(best > score_thr, weighted, -1), point, labels, boxes

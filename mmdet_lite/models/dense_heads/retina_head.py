@@ -12,16 +12,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from mmdet_lite.models.assigners.dynamic_assigner import DynamicAssigner
 from mmdet_lite.models.assigners.max_iou_assigner import MaxIoUAssigner
 from mmdet_lite.models.class_rows import ClassRows
 from mmdet_lite.models.dense_heads.flatten import flatten_map
 from mmdet_lite.models.dense_heads.tower import conv_tower, init_tower
 from mmdet_lite.models.losses.reduce import check_box_loss, check_normalizer, normalize
 from mmdet_lite.models.nms import NMS, SoftNMS
-from mmdet_lite.models.postprocess import best_of_each_level, dense_nms
+from mmdet_lite.models.postprocess import best_candidates, dense_nms
 from mmdet_lite.models.priors.anchor_generator import AnchorGenerator, Priors
-from mmdet_lite.models.samplers.random_sampler import AllSampler
-from mmdet_lite.models.targets import anchor_target
+from mmdet_lite.models.targets import dense_target
 from mmdet_lite.registry import MODELS
 from mmdet_lite.structures.samples import Batch, Detections
 
@@ -72,7 +72,7 @@ class RetinaHead(nn.Module):
         in_channels: int,
         anchor_generator: AnchorGenerator,
         bbox_coder: nn.Module,
-        assigner: MaxIoUAssigner,
+        assigner: MaxIoUAssigner | DynamicAssigner,
         loss_cls: nn.Module,
         loss_bbox: nn.Module,
         stacked_convs: int = 4,
@@ -135,7 +135,8 @@ class RetinaHead(nn.Module):
         """Losses of all anchors that are not ignored.
 
         Both are divided by the number of positives, counted as at least one an image
-        (MMDetection's normaliser).
+        (MMDetection's normaliser). Where the assigner grades positives, a positive counts, and
+        weighs in the box loss, as much as it has to score.
 
         Args:
             output: of :meth:`forward`.
@@ -145,25 +146,31 @@ class RetinaHead(nn.Module):
             ``loss_cls`` and ``loss_bbox``, scalars.
         """
         priors = output.priors
-        targets = anchor_target(
+        targets = dense_target(
             priors,
             priors.valid_flags(batch.shapes, batch.pad_shapes, self.allowed_border),
             batch.gt,
-            batch.keys,
             self.assigner,
-            AllSampler(),  # in place: row i of the targets is anchor i
-            self.bbox_coder,
             self.num_classes,
+            output.logits,
+            lambda: self.bbox_coder.decode(priors.boxes, output.deltas),
             self.pos_weight,
         )
-        num_pos = targets.is_pos.sum(dim=1).clamp(min=1).sum().float()
-        avg_factor = normalize(num_pos, self.normalizer)
-        labels, weights = targets.labels.flatten(), targets.label_weights.flatten()
-        deltas, is_pos = output.deltas.flatten(0, 1), targets.is_pos.flatten().float()
-        logits = output.logits.flatten(0, 1)
+        avg_factor = normalize(targets.scores.sum(dim=1).clamp(min=1).sum(), self.normalizer)
+        scores = targets.class_scores(self.num_classes).flatten(0, 1)
+        # Pairs that are not positive get a harmless box: the log of an empty side is not finite.
+        matched = torch.where(targets.is_pos[..., None], priors.boxes, targets.boxes)
+        target_deltas = self.bbox_coder.encode(matched, targets.boxes)
         return {
-            "loss_cls": self.loss_cls(logits, labels, weights, avg_factor),
-            "loss_bbox": self.loss_bbox(deltas, targets.boxes.flatten(0, 1), is_pos, avg_factor),
+            "loss_cls": self.loss_cls(
+                output.logits.flatten(0, 1), scores, targets.weights.flatten(), avg_factor
+            ),
+            "loss_bbox": self.loss_bbox(
+                output.deltas.flatten(0, 1),
+                target_deltas.flatten(0, 1),
+                targets.scores.flatten(),
+                avg_factor,
+            ),
         }
 
     @torch.no_grad()
@@ -178,10 +185,9 @@ class RetinaHead(nn.Module):
             Detections without masks.
         """
         priors = output.priors
-        scores = output.logits.sigmoid().flatten(1)  # (B, A * K)
-        sizes = [size * self.num_classes for size in priors.level_sizes]
-        scores, inds, _ = best_of_each_level(scores, sizes, self.nms_pre)  # (B, N)
-        anchor, labels = inds // self.num_classes, inds % self.num_classes
+        scores, anchor, labels = best_candidates(
+            output.logits.sigmoid(), priors.level_sizes, self.nms_pre
+        )  # (B, N)
         deltas = output.deltas.gather(1, anchor[..., None].expand(-1, -1, 4))
         boxes = self.bbox_coder.decode(priors.boxes[anchor], deltas, shapes)
         valid = scores > self.score_thr

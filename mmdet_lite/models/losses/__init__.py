@@ -1,10 +1,15 @@
-"""Losses. Each is called as ``loss(pred, target, weight, avg_factor)`` and gives one scalar."""
+"""Losses. Each is called as ``loss(pred, target, weight, avg_factor)`` and gives one scalar.
+
+Those that classify the priors of a one-stage head (AP, focal, quality focal, sigmoid cross entropy)
+take as target either labels (N,), with the background as K, or scores (N, K) in 0..1.
+"""
 
 from mmdet_lite.models.losses.cross_entropy_loss import (
     BinaryCrossEntropyLoss,
     CrossEntropyLoss,
     MaskCrossEntropyLoss,
 )
+from mmdet_lite.models.losses.distribution_focal_loss import DistributionFocalLoss
 from mmdet_lite.models.losses.focal_loss import FocalLoss
 from mmdet_lite.models.losses.iou_losses import (
     BoundedIoULoss,
@@ -13,6 +18,8 @@ from mmdet_lite.models.losses.iou_losses import (
     GIoULoss,
     IoULoss,
 )
+from mmdet_lite.models.losses.quality_focal_loss import QualityFocalLoss
+from mmdet_lite.models.losses.sigmoid_cross_entropy_loss import SigmoidCrossEntropyLoss
 from mmdet_lite.models.losses.smooth_l1_loss import BalancedL1Loss, L1Loss, SmoothL1Loss
 
 __all__ = [
@@ -22,10 +29,13 @@ __all__ = [
     "CIoULoss",
     "CrossEntropyLoss",
     "DIoULoss",
+    "DistributionFocalLoss",
     "FocalLoss",
     "GIoULoss",
     "IoULoss",
     "L1Loss",
     "MaskCrossEntropyLoss",
+    "QualityFocalLoss",
+    "SigmoidCrossEntropyLoss",
     "SmoothL1Loss",
 ]

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import sigmoid_focal_loss
 
-from mmdet_lite.models.losses.reduce import weighted_sum
+from mmdet_lite.models.losses.reduce import class_scores, weighted_sum
 from mmdet_lite.registry import MODELS
 
 
 @MODELS.register_module()
 class FocalLoss(nn.Module):
-    """Sigmoid focal loss with background as the label K.
+    """Sigmoid focal loss; a score between 0 and 1 is the mixture of both.
 
     Args:
         gamma: how much well-classified samples count less.
@@ -33,13 +32,13 @@ class FocalLoss(nn.Module):
 
         Args:
             pred: (N, K) logits.
-            target: (N,) int64 in 0..K.
+            target: (N,) int64 in 0..K, K for the background; or (N, K) scores in 0..1.
             weight: (N,).
             avg_factor: scalar, by convention the number of positives.
 
         Returns:
             scalar.
         """
-        one_hot = F.one_hot(target, pred.shape[1] + 1)[:, :-1].float()
-        elements = sigmoid_focal_loss(pred.float(), one_hot, self.alpha, self.gamma)
+        scores = class_scores(target, pred.shape[1])
+        elements = sigmoid_focal_loss(pred.float(), scores, self.alpha, self.gamma)
         return self.loss_weight * weighted_sum(elements, weight[:, None], avg_factor)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import torch
@@ -10,9 +9,7 @@ from torch import Tensor, nn
 
 from mmdet_lite.models.losses.reduce import weighted_sum
 from mmdet_lite.registry import MODELS
-from mmdet_lite.structures.boxes import aligned_giou, aligned_iou
-
-_EPS = 1e-7  # MMDetection's, in the unions and diagonals of DIoU and CIoU
+from mmdet_lite.structures.boxes import aligned_ciou, aligned_diou, aligned_giou, aligned_iou
 
 
 class _BoxLoss(nn.Module):
@@ -89,26 +86,25 @@ class DIoULoss(_BoxLoss):
 
     def elements(self, pred: Tensor, target: Tensor) -> Tensor:
         """(N, 4) and (N, 4) boxes, xyxy, to (N,)."""
-        iou, distance = _iou_and_distance(pred, target)
-        return 1 - (iou - distance)
+        return 1 - aligned_diou(pred, target)
 
 
 @MODELS.register_module()
 class CIoULoss(_BoxLoss):
-    """``1 - CIoU``: also the aspect ratio counts, from an IoU of 0.5 on (Zheng et al. 2020).
+    """``1 - CIoU``: also the aspect ratio counts (Zheng et al. 2020, eq. 10).
 
     Args:
+        min_iou: aspect ratios count where the IoU is above this; 0: always, as in the YOLOs.
         loss_weight: factor of the result.
     """
 
+    def __init__(self, min_iou: float = 0.5, loss_weight: float = 1.0):
+        super().__init__(loss_weight)
+        self.min_iou = min_iou
+
     def elements(self, pred: Tensor, target: Tensor) -> Tensor:
         """(N, 4) and (N, 4) boxes, xyxy, to (N,)."""
-        iou, distance = _iou_and_distance(pred, target)
-        angles = [_aspect_angle(boxes) for boxes in (pred, target)]
-        penalty = 4 / math.pi**2 * (angles[1] - angles[0]).square()  # eq. 9
-        with torch.no_grad():  # eq. 11; the denominator is 0 for equal boxes
-            factor = (iou > 0.5) * penalty / (1 - iou + penalty).clamp(min=_EPS)
-        return 1 - (iou - distance - factor * penalty).clamp(-1, 1)
+        return 1 - aligned_ciou(pred, target, self.min_iou)
 
 
 @MODELS.register_module()
@@ -137,20 +133,3 @@ class BoundedIoULoss(_BoxLoss):
             lost < self.beta, lost.square() / (2 * self.beta), lost - self.beta / 2
         )
         return smooth.sum(dim=1)
-
-
-def _iou_and_distance(pred: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """IoU, and the squared distance of the centres in squared diagonals of the enclosing box."""
-    sides = torch.minimum(pred[:, 2:], target[:, 2:]) - torch.maximum(pred[:, :2], target[:, :2])
-    overlap = sides.clamp(min=0).prod(dim=1)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(dim=1) for boxes in (pred, target)]
-    iou = overlap / (areas[0] + areas[1] - overlap + _EPS)
-    outer = torch.maximum(pred[:, 2:], target[:, 2:]) - torch.minimum(pred[:, :2], target[:, :2])
-    diagonal = outer.clamp(min=0).square().sum(dim=1) + _EPS
-    shift = (target[:, :2] + target[:, 2:] - pred[:, :2] - pred[:, 2:]) / 2
-    return iou, shift.square().sum(dim=1) / diagonal
-
-
-def _aspect_angle(boxes: Tensor) -> Tensor:
-    width, height = (boxes[:, 2:] - boxes[:, :2]).unbind(dim=1)
-    return torch.atan(width / (height + _EPS))

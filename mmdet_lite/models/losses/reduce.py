@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 Normalizer = Literal["rank", "global"]
@@ -21,6 +22,21 @@ def weighted_sum(elements: Tensor, weight: Tensor, avg_factor: Tensor | float) -
     """
     elements = torch.where(weight != 0, elements, 0)  # 0 * inf would be NaN
     return (elements * weight).sum() / avg_factor
+
+
+def class_scores(target: Tensor, num_classes: int) -> Tensor:
+    """What each class has to score.
+
+    Args:
+        target: (N,) int64 labels in 0..K, K for the background; or (N, K) scores already.
+        num_classes: K.
+
+    Returns:
+        (N, K) float32.
+    """
+    if target.dim() == 2:
+        return target.float()
+    return F.one_hot(target, num_classes + 1)[:, :-1].float()
 
 
 def normalize(avg_factor: Tensor, normalizer: Normalizer) -> Tensor:

@@ -32,6 +32,11 @@ class Priors:
     ids: Tensor
     level_sizes: tuple[int, ...]
 
+    @property
+    def centers(self) -> Tensor:
+        """(A, 2): x, y."""
+        return (self.boxes[:, :2] + self.boxes[:, 2:]) / 2
+
     def valid_flags(self, shapes: Tensor, pad_shapes: Tensor, allowed_border: float = -1) -> Tensor:
         """Which priors an image may use.
 

@@ -105,19 +105,6 @@ class OHEMSampler(RandomSampler):
     by_loss = True
 
 
-@MODELS.register_module()
-class AllSampler:
-    """Take every prior that is not ignored, in place: for dense heads whose loss needs no sampling
-    (focal loss)."""
-
-    add_gt_as_proposals = False
-
-    def sample(self, assigned_gt: Tensor, keys: Tensor) -> Sampled:
-        """All priors: S = A; see :meth:`RandomSampler.sample`. ``keys`` is not used."""
-        inds = torch.arange(assigned_gt.shape[1], device=assigned_gt.device)
-        return Sampled(inds.expand_as(assigned_gt), assigned_gt >= 0, assigned_gt >= NEGATIVE)
-
-
 def _pick(candidates: Tensor, keys: Tensor, limit: int) -> tuple[Tensor, Tensor]:
     """Indices (B, limit) of the candidates with the largest keys, and how many (B, 1) there are."""
     inds = keys.masked_fill(~candidates, -1).topk(limit, dim=1).indices

@@ -146,7 +146,7 @@ def test_no_valid_proposal_can_still_be_trained_on(tiny_config, tiny_batch):
 
 def test_a_sampler_without_a_fixed_number_is_refused(tiny_config):
     cfg = tiny_config().roi_head
-    cfg.sampler = dict(type="AllSampler")
+    cfg.sampler = dict(type="NMS")
     with pytest.raises(ValueError, match="RoIHead needs a RandomSampler"):
         build(cfg, MODELS)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mmdet_lite.models.assigners import IGNORE, NEGATIVE
-from mmdet_lite.models.samplers import AllSampler, OHEMSampler, RandomSampler
+from mmdet_lite.models.samplers import OHEMSampler, RandomSampler
 from mmdet_lite.random_keys import box_keys, image_key
 
 ASSIGNED = torch.tensor([[0, -1, 1, -2, -1, 2, -1]])
@@ -129,13 +129,6 @@ def test_every_prior_is_chosen_equally_often():
     expected = torch.tensor([6 / num_neg] * num_neg + [2 / num_pos] * num_pos).double()
     spread = (expected * (1 - expected) / trials).sqrt()
     assert bool(((counts - expected).abs() < 5 * spread).all())
-
-
-def test_all_sampler_takes_everything_that_is_not_ignored():
-    sampled = AllSampler().sample(ASSIGNED, KEYS)
-    assert sampled.inds.tolist() == [[0, 1, 2, 3, 4, 5, 6]]
-    assert torch.equal(sampled.is_pos, ASSIGNED >= 0)
-    assert torch.equal(sampled.valid, ASSIGNED != IGNORE)
 
 
 def test_hard_examples_are_those_of_the_highest_loss():

@@ -1,0 +1,40 @@
+"""Cross entropy of each class on its own, with scores as targets."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmdet_lite.models.losses.reduce import class_scores, weighted_sum
+from mmdet_lite.registry import MODELS
+
+
+@MODELS.register_module()
+class SigmoidCrossEntropyLoss(nn.Module):
+    """Binary cross entropy of each class of a dense head.
+
+    Args:
+        loss_weight: factor of the result.
+    """
+
+    def __init__(self, loss_weight: float = 1.0):
+        super().__init__()
+        self.loss_weight = loss_weight
+
+    def forward(
+        self, pred: Tensor, target: Tensor, weight: Tensor, avg_factor: Tensor | float
+    ) -> Tensor:
+        """Sum over samples and classes.
+
+        Args:
+            pred: (N, K) logits.
+            target: (N, K) scores in 0..1; or (N,) int64 in 0..K, K for the background.
+            weight: (N,).
+            avg_factor: scalar, by convention the sum of the scores.
+
+        Returns:
+            scalar.
+        """
+        scores = class_scores(target, pred.shape[1])
+        elements = F.binary_cross_entropy_with_logits(pred.float(), scores, reduction="none")
+        return self.loss_weight * weighted_sum(elements, weight[:, None], avg_factor)
