@@ -57,6 +57,9 @@ def main(command: str | None = None, argv: Sequence[str] | None = None) -> None:
         run(args)
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:  # of `... | head`, which has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except _EXPLAINED as error:
         if os.environ.get(_TRACEBACK):
             raise

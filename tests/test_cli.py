@@ -230,3 +230,12 @@ def _log_level():
     level = logging.getLogger("mmdet_lite").level
     yield
     logging.getLogger("mmdet_lite").setLevel(level)
+
+
+def test_a_reader_that_has_read_enough_is_no_error():
+    config = "configs/demo/mask-rcnn_r18_fpn_shapes.py"
+    command = [sys.executable, "-m", "mmdet_lite", "print-config", config]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()  # before anything is written
+    assert process.stderr.read() == b""
+    assert process.wait() == 141

@@ -14,13 +14,13 @@ from mmengine.config import Config
 from mmengine.config.lazy import LazyAttr, LazyObject
 
 from mmdet_lite.compat.mmdet import is_mmdet_config, translate_config
-from mmdet_lite.compat.mmdet.translate import TOP_KEYS
+from mmdet_lite.compat.mmdet.translate import TOP_KEYS, Translation
 from mmdet_lite.registry import ALL_REGISTRIES, find_class
 
 logger = logging.getLogger("mmdet_lite")
 
 Options = dict[str, Any]
-_NOTES = "_without_effect"
+_NOTES = "_translation"
 _VERSION_2 = ("data", "optimizer_config", "lr_config", "runner", "checkpoint_config", "evaluation")
 
 
@@ -103,7 +103,7 @@ def translate(
             set_option(cfg, key, value)
     translation = translate_config(cfg.to_dict(), str(file), own_types)
     translated = Config(translation.config, filename=cfg.filename)
-    object.__setattr__(translated, _NOTES, translation.without_effect)  # no item of the config
+    object.__setattr__(translated, _NOTES, translation)  # no item of the config
     return translated, {key: value for key, value in options.items() if key in ours}
 
 
@@ -170,14 +170,31 @@ def is_translated(cfg: Config) -> bool:
 
 
 def translation_notes(cfg: Config) -> list[str]:
-    """What of a translated config has no effect here, a line a reason; of others nothing."""
-    without_effect: dict[str, str] = vars(cfg).get(_NOTES) or {}
+    """What of a translated config is done otherwise here, or has no effect; of others nothing."""
+    translation: Translation | None = vars(cfg).get(_NOTES)
+    if translation is None or not (translation.otherwise or translation.without_effect):
+        return []
+    lines = [f"{cfg.filename} is in MMDetection's form"]
+    if translation.otherwise:
+        lines.append("what these settings say is done otherwise here:")
+        lines += [f"  {path} = {what}" for path, what in translation.otherwise.items()]
     by_reason: dict[str, list[str]] = {}
-    for path, reason in without_effect.items():
-        by_reason.setdefault(reason, []).append(path)
-    lines = [f"  {', '.join(paths)} ({reason})" for reason, paths in by_reason.items()]
-    first = f"{cfg.filename} is in MMDetection's form; without effect here are:"
-    return [first, *lines] if lines else []
+    for path, reason in translation.without_effect.items():
+        by_reason.setdefault(reason, []).append(path.removesuffix(".type"))
+    lines.append("without effect, and nothing is lost by it:")
+    lines += [f"  {_shorten(paths)} ({reason})" for reason, paths in by_reason.items()]
+    return lines
+
+
+def _shorten(paths: list[str]) -> str:
+    """Paths that end alike as one."""
+    by_name: dict[str, list[str]] = {}
+    for path in paths:
+        by_name.setdefault(path.rpartition(".")[2], []).append(path)
+    return ", ".join(
+        same[0] if len(same) == 1 else f"{name} in {len(same)} places"
+        for name, same in by_name.items()
+    )
 
 
 def tell_translation(cfg: Config) -> None:

@@ -66,7 +66,7 @@ def test_a_config_trains_evaluates_and_tests_unmodified(write, run_cli, tmp_path
     assert done.code == 0, done.err
     assert "validation at epoch 1, iter 3:  bbox_mAP" in done.out
     log = (tmp_path / "run/train.log").read_text()
-    assert f"{path} is in MMDetection's form; without effect here are:" in log
+    assert f"{path} is in MMDetection's form" in log
     assert "env_cfg.mp_cfg (threads and processes are chosen by themselves)" in log
     assert log.count("default_scope") == 1
     tested = run_cli(

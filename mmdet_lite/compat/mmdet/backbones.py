@@ -21,7 +21,7 @@ def _resnet(s: Section) -> Native:
     for key in ("deep_stem", "avg_down"):
         s.expect(key, False)
     s.expect("plugins", None)
-    s.has_no_effect(_RANDOM, "zero_init_residual")
+    s.is_otherwise(_RANDOM, False, keys=["zero_init_residual"])
     native: Native = {"type": "ResNet", "depth": s.require("depth")}
     defaults = {
         "base_channels": 64,

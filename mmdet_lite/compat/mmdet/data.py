@@ -39,11 +39,13 @@ def train_data(s: Section) -> tuple[Native, Pipeline]:
         )
     sampler.expect("shuffle", True)
     sampler.has_no_effect("the run's own seed is used", "seed")
-    sampler.has_no_effect("the last batch is filled up from the epoch's beginning", "round_up")
+    filled = "the last batch is filled up from the epoch's beginning"
+    sampler.is_otherwise(filled, True, keys=["round_up"])
+    s.is_otherwise("every image is shown once an epoch", False, keys=["drop_last"])
     batches = s.section("batch_sampler")
     grouped = batches is not None and batches.type == "AspectRatioBatchSampler"
     if batches is not None:
-        batches.has_no_effect("every image is shown once an epoch", "drop_last")
+        batches.is_otherwise("every image is shown once an epoch", False, keys=["drop_last"])
         if batches.type not in ("AspectRatioBatchSampler", "BatchSampler"):
             batches.problem(
                 "type", f"is {batches.type!r}, only 'AspectRatioBatchSampler' is supported"
@@ -56,7 +58,7 @@ def train_data(s: Section) -> tuple[Native, Pipeline]:
 def eval_data(s: Section, with_masks: bool) -> Native:
     """``val_dataloader`` or ``test_dataloader``; masks are needed where they are evaluated."""
     native, _ = _loader(s, is_train=False)
-    s.has_no_effect("the images are shared out exactly, in their order", "sampler")
+    s.has_no_effect("the images are shared out exactly, in their order", "sampler", "drop_last")
     s.expect("batch_sampler", None)
     for one in _innermost(native["dataset"]):
         one.pop("with_masks", None)
@@ -67,9 +69,7 @@ def eval_data(s: Section, with_masks: bool) -> Native:
 
 def _loader(s: Section, is_train: bool) -> tuple[Native, Pipeline]:
     why = "the loader is this package's"
-    s.has_no_effect(
-        why, "persistent_workers", "drop_last", "pin_memory", "prefetch_factor", "collate_fn"
-    )
+    s.has_no_effect(why, "persistent_workers", "pin_memory", "prefetch_factor", "collate_fn")
     s.has_no_effect(why, "worker_init_fn", "timeout", "multiprocessing_context")
     pipeline = Pipeline()
     native: Native = {
@@ -299,7 +299,8 @@ def _random_flip(s: Section) -> Native | None:
 
 def _random_crop(s: Section) -> Native:
     kind = s.take("crop_type", "absolute")
-    s.has_no_effect("boxes are those of what can be seen, where there are masks", "recompute_bbox")
+    seen = "boxes are those of what can be seen, where there are masks"
+    s.is_otherwise(seen, True, keys=["recompute_bbox"])
     s.expect("bbox_clip_border", True)
     native: Native = {"type": "RandomCrop", "crop_size": tuple(s.require("crop_size") or ())}
     if kind != "absolute":

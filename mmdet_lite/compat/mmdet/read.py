@@ -18,6 +18,7 @@ class Notes:
     Attributes:
         problems: what cannot be translated, each with its path.
         without_effect: path of a key to why it has no effect here.
+        otherwise: path of a key to what is done here instead of what its value says.
         sections: all dicts that were looked at.
         own_types: types that a user's code has registered, which are taken as they stand.
         sync_bn: whether batch norms are to be synchronised, which is a setting of the run here.
@@ -25,6 +26,7 @@ class Notes:
 
     problems: list[str] = field(default_factory=list)
     without_effect: dict[str, str] = field(default_factory=dict)
+    otherwise: dict[str, str] = field(default_factory=dict)
     sections: list[Section] = field(default_factory=list)
     own_types: Container[str] = ()
     sync_bn: bool = False
@@ -132,6 +134,17 @@ class Section:
             self._known.add(key)
             if key in self.content:
                 self.notes.without_effect[self._join(key)] = why
+
+    def is_otherwise(self, what: str, *usual: Any, keys: Sequence[str]) -> None:
+        """Keys that have no effect, and of which people should know unless the value is usual."""
+        for key in keys:
+            self._known.add(key)
+            if key not in self.content:
+                continue
+            if self.content[key] in usual:
+                self.notes.without_effect[self._join(key)] = what
+            else:
+                self.notes.otherwise[self._join(key)] = f"{self.content[key]!r}: {what}"
 
     def expect(self, key: str, *values: Any) -> None:
         """A key that may only have one of these values, which are what this package does."""

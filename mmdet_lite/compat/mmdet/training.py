@@ -188,7 +188,8 @@ def default_hooks(s: Section, by_epoch: bool | None) -> Native:
 
 
 def _checkpoints(s: Section, by_epoch: bool | None) -> Native:
-    s.has_no_effect("always saved", "save_last", "save_optimizer", "save_param_scheduler")
+    saved = ("save_last", "save_optimizer", "save_param_scheduler")
+    s.is_otherwise("always saved", True, keys=saved)
     s.has_no_effect(
         "checkpoints stand in the work dir", "out_dir", "filename_tmpl", "file_client_args"
     )
@@ -269,7 +270,8 @@ def custom_hooks(hooks: list[Section]) -> tuple[list[Native], Native]:
 
 def _ema(s: Section) -> Native:
     s.has_no_effect("resuming is exact", "strict_load")
-    s.has_no_effect("the statistics of batch norm are averaged too", "update_buffers")
+    averaged = "the statistics of batch norm are averaged too"
+    s.is_otherwise(averaged, True, keys=["update_buffers"])
     s.expect("begin_iter", 0)
     s.expect("begin_epoch", 0)
     s.expect("interval", 1)

@@ -47,10 +47,12 @@ class Translation:
     Attributes:
         config: the sections of a native config.
         without_effect: path of a foreign key to why it has no effect here.
+        otherwise: path of a foreign key to its value and what is done here instead.
     """
 
     config: Native
     without_effect: dict[str, str] = field(default_factory=dict)
+    otherwise: dict[str, str] = field(default_factory=dict)
 
 
 def is_mmdet_config(cfg: Mapping[str, Any]) -> bool:
@@ -83,7 +85,7 @@ def translate_config(
             f"be translated:\n  {listed}\nChange or remove them; docs/migrate.md lists what is "
             "supported"
         )
-    return Translation(native, notes.without_effect)
+    return Translation(native, notes.without_effect, notes.otherwise)
 
 
 class _Translator:

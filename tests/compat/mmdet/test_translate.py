@@ -121,6 +121,17 @@ def test_what_has_no_effect_is_listed_with_the_reason(foreign):
     assert listed["train_dataloader.persistent_workers"]
 
 
+def test_what_is_done_otherwise_is_told_with_its_value(foreign):
+    cfg = foreign()
+    assert translate_config(cfg).otherwise == {}
+    cfg["default_hooks"]["checkpoint"]["save_last"] = False
+    cfg["train_dataloader"]["drop_last"] = True
+    assert translate_config(cfg).otherwise == {
+        "default_hooks.checkpoint.save_last": "False: always saved",
+        "train_dataloader.drop_last": "True: every image is shown once an epoch",
+    }
+
+
 @pytest.mark.parametrize(
     ("path", "value", "problem"),
     [
