@@ -33,7 +33,7 @@ model = dict(
             strides=[8, 16, 32, 64, 128],
         ),
         bbox_coder=dict(type="DeltaXYWHBBoxCoder"),
-        assigner=dict(type="MaxIoUAssigner", pos_iou_thr=0.5, neg_iou_thr=0.4, min_pos_iou=0),
+        assigner=dict(type="MaxIoUAssigner", pos_iou_thr=0.5, neg_iou_thr=0.4),
         loss_cls=dict(type="FocalLoss", gamma=2.0, alpha=0.25),
         loss_bbox=dict(type="L1Loss"),
         nms_pre=1000,
