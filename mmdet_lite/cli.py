@@ -47,7 +47,7 @@ def main(command: str | None = None, argv: Sequence[str] | None = None) -> None:
         argv: arguments; None: those of the process.
     """
     if command is not None:
-        parser = argparse.ArgumentParser(description=COMMANDS[command].summary)
+        parser = argparse.ArgumentParser(description=COMMANDS[command].summary, allow_abbrev=False)
         COMMANDS[command].add_arguments(parser)
         args, run = parser.parse_args(argv), COMMANDS[command].run
     else:
@@ -178,7 +178,9 @@ def _add_launcher(parser: argparse.ArgumentParser) -> None:
 def _train_arguments(parser: argparse.ArgumentParser) -> None:
     _add_config(parser)
     parser.add_argument(
-        "--work-dir", help="folder for everything the run writes; default: work_dirs/NAME_OF_CONFIG"
+        "--work-dir",
+        help="folder for everything the run writes; default: the config's, or "
+        "work_dirs/NAME_OF_CONFIG",
     )
     parser.add_argument(
         "--resume",
@@ -203,7 +205,7 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(args: argparse.Namespace) -> None:
-    from mmdet_lite.apis.config import load_config, read_timeout
+    from mmdet_lite.apis.config import load_config, read_timeout, read_work_dir
 
     cfg = load_config(args.config, args.cfg_options)
     if args.seed is not None:
@@ -220,7 +222,7 @@ def _train(args: argparse.Namespace) -> None:
     from mmdet_lite.engine.distributed import processes
 
     with processes(args.launcher, read_timeout(cfg)):
-        work_dir = args.work_dir or Path("work_dirs") / Path(args.config).stem
+        work_dir = args.work_dir or read_work_dir(cfg) or Path("work_dirs") / Path(args.config).stem
         resume = True if args.resume == "auto" else args.resume  # as MMDetection says it
         train(cfg, work_dir, resume or cfg.get("resume", False))
 

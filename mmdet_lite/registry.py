@@ -113,6 +113,7 @@ def _check_arguments(cls: type, arguments: dict[str, Any]) -> None:
     ]
     missing = [name for name in required if name not in arguments]
     if not unknown and not missing:
+        _check_numbers(cls, {p.name: p.annotation for p in parameters}, arguments)
         return
     problems = []
     for name in unknown:
@@ -122,3 +123,14 @@ def _check_arguments(cls: type, arguments: dict[str, Any]) -> None:
         )
     problems += [f"missing argument {name!r}" for name in missing]
     raise TypeError(f"{cls.__name__}: {'; '.join(problems)}. It accepts: {', '.join(accepted)}")
+
+
+def _check_numbers(cls: type, annotations: dict[str, Any], arguments: dict[str, Any]) -> None:
+    """Text, or a list, where the signature has a number; text where it has a list."""
+    for name, value in arguments.items():
+        kind = str(annotations[name]).removesuffix(" | None")
+        is_text = isinstance(value, str)
+        if kind in ("int", "float") and (is_text or isinstance(value, (list, tuple, dict))):
+            raise TypeError(f"{cls.__name__}: {name} is {value!r}, expected a number")
+        if kind.startswith("Sequence[") and is_text:
+            raise TypeError(f"{cls.__name__}: {name} is {value!r}, expected a list")

@@ -148,3 +148,16 @@ def test_an_argument_of_the_run_cannot_stand_in_the_config():
     cfg = dict(type="ShapesDataset", num_images=1, seed=3)
     with pytest.raises(TypeError, match="ShapesDataset: 'seed' is set by the run"):
         build(cfg, DATASETS, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("cfg", "problem"),
+    [
+        (dict(type="FPN", in_channels=[8], out_channels="32", num_outs=1), "out_channels is '32'"),
+        (dict(type="FPN", in_channels="8", out_channels=32, num_outs=1), "in_channels is '8'"),
+        (dict(type="NMS", iou_thr=[0.5]), r"iou_thr is \[0.5\], expected a number"),
+    ],
+)
+def test_text_and_lists_in_place_of_numbers_are_named(cfg, problem):
+    with pytest.raises(TypeError, match=problem):
+        build(cfg, MODELS)

@@ -20,6 +20,7 @@ from mmdet_lite.apis.foreign_config import (
     explain_unreadable,
     imports_types,
     is_foreign,
+    refuse_foreign_sections,
     translate,
 )
 
@@ -43,6 +44,7 @@ SECTIONS = (
     "load_from",
     "resume",
     "seed",
+    "work_dir",
     "custom_imports",
 )
 
@@ -71,6 +73,8 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
     if is_foreign(cfg):
         _import_modules(cfg, file)  # which may register types that the config names
         cfg, options = translate(cfg, file, options, _set_option)
+    else:
+        refuse_foreign_sections(cfg, file, SECTIONS)
     _warn_of_near_sections(cfg, file)
     if options:
         _apply_options(cfg, options)
@@ -163,6 +167,18 @@ def read_timeout(cfg: Config) -> float:
             f"config: distributed.timeout must be a number of seconds above 0, got {timeout!r}"
         )
     return timeout
+
+
+def read_work_dir(cfg: Config) -> str | None:
+    """Where the config wants the run's files; None: it does not say.
+
+    Raises:
+        ValueError: it is no path.
+    """
+    work_dir = cfg.get("work_dir")
+    if work_dir is not None and not isinstance(work_dir, str):
+        raise ValueError(f"config: work_dir must be the path of a folder, got {work_dir!r}")
+    return work_dir
 
 
 def read_seed(cfg: Config) -> int:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,26 @@ def check_version(cfg: Mapping[str, Any], file: Path) -> None:
         )
 
 
+def refuse_foreign_sections(cfg: Mapping[str, Any], file: Path, sections: Sequence[str]) -> None:
+    """Refuse MMDetection's sections in a config of this package's form, where they have no effect.
+
+    Args:
+        cfg: the config.
+        file: where from.
+        sections: those of this package's form.
+
+    Raises:
+        ValueError: there are some.
+    """
+    found = [name for name in cfg if name in TOP_KEYS and name not in sections]
+    if found:
+        raise ValueError(
+            f"config {file} is in this package's form, in which MMDetection's "
+            f"{', '.join(found)} has no effect; the sections are {', '.join(sections)}. "
+            "docs/migrate.md has both side by side"
+        )
+
+
 def is_foreign(cfg: Mapping[str, Any]) -> bool:
     """Whether a config is in MMDetection's form."""
     return is_mmdet_config(cfg)
@@ -92,6 +113,7 @@ def translate(
         ValueError: something in the config has no counterpart; all of it is listed.
     """
     _refuse_variables(cfg, options)
+    _refuse_slips(cfg, options)
     own_types = _own_types()
     native = {}
     if options:
@@ -115,6 +137,16 @@ def _refuse_variables(cfg: Mapping[str, Any], options: Options) -> None:
                 f"--cfg-options {key}: {name!r} is a variable of the config file, which made use "
                 "of it when it was read, so that changing it now has no effect. Set the keys that "
                 "were made from it"
+            )
+
+
+def _refuse_slips(cfg: Mapping[str, Any], options: Options) -> None:
+    for key in options:
+        name = key.partition(".")[0]
+        near = difflib.get_close_matches(name, TOP_KEYS, n=1, cutoff=0.9)
+        if near and name not in TOP_KEYS and name not in cfg:
+            raise ValueError(
+                f"--cfg-options {key}: there is no section {name!r}; did you mean {near[0]!r}?"
             )
 
 

@@ -32,9 +32,12 @@ def migrate_config(
     Raises:
         FileExistsError: there is such a file.
         FileNotFoundError: there is no such config.
-        ValueError: it is not in MMDetection's form, or has settings without a counterpart.
+        ValueError: ``out`` is no .py file; or the config is not in MMDetection's form, or has
+            settings without a counterpart.
     """
     out = Path(out)
+    if out.suffix != ".py":
+        raise ValueError(f"{out}: name the file to write, which ends in .py")
     if out.exists():
         raise FileExistsError(f"{out} exists; name a new file")
     cfg = load_config(source, options)

@@ -10,11 +10,12 @@ from mmengine.config import Config
 from torch import nn
 
 from mmdet_lite.apis.build import build_model
+from mmdet_lite.apis.config import SECTIONS, require
 from mmdet_lite.apis.foreign_config import translation_notes
 
 
 def print_config(cfg: Config, build: bool = False, state_dict: str | Path | None = None) -> None:
-    """Print a config in this package's form, and what building its model gives.
+    """Print a config's sections in this package's form, and what building its model gives.
 
     The model is built without memory for its weights.
 
@@ -24,13 +25,14 @@ def print_config(cfg: Config, build: bool = False, state_dict: str | Path | None
         state_dict: JSON file to write names and shapes of the weights to; implies ``build``.
 
     Raises:
-        TypeError, KeyError, ValueError: the model cannot be built.
+        TypeError, KeyError, ValueError: there is no model, or it cannot be built.
     """
     for line in translation_notes(cfg):
         print(f"# {line}")
-    print(cfg.pretty_text)
+    print(Config({name: cfg[name] for name in SECTIONS if name in cfg}).pretty_text)
     if not build and state_dict is None:
         return
+    require(cfg, ("model",))
     with torch.device("meta"):
         model = build_model(cfg)
     print(_describe(model))

@@ -106,7 +106,9 @@ def _read_zip(path: Path) -> tuple[Any, list[tuple[str, str]]]:
 def _read_stream(path: Path, file: BinaryIO) -> tuple[Any, list[tuple[str, str]]]:
     """torch.save's format before 1.6, several pickles and then the storages; or one pickle."""
     if file.read(1) != pickle.PROTO:
-        raise CheckpointError(f"{path} is neither a file of torch.save nor a pickle")
+        raise CheckpointError(
+            f"{path} is neither a file of torch.save nor a pickle, or it is cut off"
+        )
     file.seek(0)
     first = InertUnpickler(file).load()
     if first != _LEGACY_MAGIC:

@@ -52,6 +52,7 @@ class ParamGroupRules:
         bias_lr: factor on the learning rate of all biases but those of normalisation layers.
         lr_multipliers: pattern -> factor on the learning rate.
         decay_multipliers: pattern -> factor on the weight decay, after the two above.
+        exempt: patterns of parameters to which the first three do not apply.
     """
 
     norm_decay: float | None = None
@@ -59,19 +60,26 @@ class ParamGroupRules:
     bias_lr: float = 1.0
     lr_multipliers: dict[str, float] = field(default_factory=dict)
     decay_multipliers: dict[str, float] = field(default_factory=dict)
+    exempt: tuple[str, ...] = ()
 
     def lr_factor(self, name: str, owner: nn.Module) -> float:
         """The factor on the learning rate of a parameter that belongs to the layer ``owner``."""
         is_bias = name.rpartition(".")[2] == "bias" and not isinstance(owner, NORM_LAYERS)
-        return (self.bias_lr if is_bias else 1.0) * _multiply(self.lr_multipliers, name)
+        own = self.bias_lr if is_bias and not self._is_exempt(name) else 1.0
+        return own * _multiply(self.lr_multipliers, name)
 
     def decay(self, name: str, owner: nn.Module, default: float) -> float:
         """The weight decay of a parameter that belongs to the layer ``owner``."""
-        if self.norm_decay is not None and isinstance(owner, NORM_LAYERS):
+        if self._is_exempt(name):
+            pass
+        elif self.norm_decay is not None and isinstance(owner, NORM_LAYERS):
             default = self.norm_decay
         elif self.bias_decay is not None and name.rpartition(".")[2] == "bias":
             default = self.bias_decay
         return default * _multiply(self.decay_multipliers, name)
+
+    def _is_exempt(self, name: str) -> bool:
+        return any(re.search(pattern, name) for pattern in self.exempt)
 
 
 def build_optimizer(cfg: dict, model: nn.Module, param_groups: dict | None = None) -> Optimizer:
@@ -193,7 +201,7 @@ def _multiply(multipliers: dict[str, float], name: str) -> float:
 def _check_patterns(rules: ParamGroupRules, names: list[str]) -> None:
     problems = [
         f"{option} {pattern!r}"
-        for option in ("lr_multipliers", "decay_multipliers")
+        for option in ("lr_multipliers", "decay_multipliers", "exempt")
         for pattern in getattr(rules, option)
         if not any(re.search(pattern, name) for name in names)
     ]

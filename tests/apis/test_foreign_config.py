@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -270,3 +271,20 @@ def test_types_of_the_users_own_are_built(write, tmp_path, monkeypatch):
 
     model = build_model(load_config(write(change=change)))
     assert type(model.neck).__name__ == "OwnNeck"
+
+
+def test_sections_of_mmdetection_in_a_config_of_this_package_are_refused(tmp_path):
+    path = tmp_path / "mixed.py"
+    tiny = Path(__file__).with_name("tiny_config.py")
+    path.write_text(f"_base_ = '{tiny}'\ntrain_cfg = dict(max_epochs=8)\n")
+    with pytest.raises(ValueError, match="MMDetection's train_cfg has no effect"):
+        load_config(path)
+
+
+def test_a_slip_in_the_section_of_an_option_is_told(write):
+    with pytest.raises(ValueError, match="did you mean 'train_dataloader'"):
+        load_config(write("mask"), {"train_dataloder.batch_size": 8})
+
+
+def test_the_work_dir_of_a_config_is_kept(write):
+    assert load_config(write("mask"), {"work_dir": "runs/mask"}).work_dir == "runs/mask"

@@ -71,6 +71,17 @@ def test_factors_of_all_matching_patterns_are_multiplied():
     assert optimizer.param_groups[0]["param_names"] == ["norm.weight"], "the plain lr comes first"
 
 
+def test_exempt_parameters_do_not_follow_the_rules_for_norms_and_biases():
+    rules = {"norm_decay": 0.0, "bias_decay": 0.5, "bias_lr": 2.0, "exempt": [r"^backbone", "m.w"]}
+    optimizer = build_optimizer(SGD, small_model(), rules)
+    assert rates(optimizer) == {
+        "backbone.weight": (0.1, 0.01),
+        "backbone.bias": (0.1, 0.01),
+        "norm.weight": (0.1, 0.01),
+        "norm.bias": (0.1, 0.0),
+    }
+
+
 def test_defaults_of_the_optimizer_hold_where_the_config_is_silent():
     optimizer = build_optimizer({"type": "AdamW"}, small_model(), {"norm_decay": 0.0})
     assert rates(optimizer)["backbone.weight"] == (1e-3, 1e-2)

@@ -21,6 +21,7 @@ class Notes:
         otherwise: path of a key to what is done here instead of what its value says.
         sections: all dicts that were looked at.
         own_types: types that a user's code has registered, which are taken as they stand.
+        unknown_types: whether there are any, so that settings meant for them are not read.
         sync_bn: whether batch norms are to be synchronised, which is a setting of the run here.
     """
 
@@ -30,11 +31,14 @@ class Notes:
     sections: list[Section] = field(default_factory=list)
     own_types: Container[str] = ()
     sync_bn: bool = False
+    unknown_types: bool = False
 
     def finish(self) -> None:
         """Make a problem of every key that nobody has asked for."""
+        meant = ("model.train_cfg", "model.test_cfg")
         for section in self.sections:
-            section.report_unread()
+            if not (self.unknown_types and section.path.startswith(meant)):
+                section.report_unread()
         self.sections.clear()
 
 
@@ -76,7 +80,8 @@ class Section:
             default, (int, float, list, tuple)
         )
         if isinstance(value, str) and not may_be_text:
-            self.problem(key, f"is {value!r}, expected something like {default!r}")
+            kind = "a number" if isinstance(default, (int, float)) else "a list"
+            self.problem(key, f"is {value!r}, expected {kind}")
             return default
         return value
 
@@ -160,10 +165,11 @@ class Section:
         if self.type in self.notes.own_types:
             self._known.update(self.content)
             return dict(self.content)
-        near = difflib.get_close_matches(self.type, table, n=1, cutoff=0.5)
-        hint = f"the nearest is {near[0]!r}" if near else f"there are {', '.join(table)}"
+        near = difflib.get_close_matches(self.type, table, n=1, cutoff=0.6)
+        hint = f"the nearest is {near[0]!r}" if near else f"supported: {', '.join(table)}"
+        self.notes.unknown_types = True
         if not self.content:
-            self.notes.problems.append(f"{self.path} is missing; of {kind}s {hint}")
+            self.notes.problems.append(f"{self.path}, a {kind}, is missing; {hint}")
         else:
             self.problem("type", f"is {self.type!r}, which is no {kind} that is supported; {hint}")
         self._known.update(self.content)  # one problem is enough

@@ -81,6 +81,8 @@ def _param_groups(s: Section | None, optimizer: Native) -> Native:
         for ours, theirs in (("lr_multipliers", "lr_mult"), ("decay_multipliers", "decay_mult")):
             if custom is not None and (factor := custom.take(theirs, 1.0)) != 1:
                 native.setdefault(ours, {})[pattern] = factor
+    if list(keys) and native.keys() & {"norm_decay", "bias_decay", "bias_lr"}:
+        native["exempt"] = [re.escape(key) for key in keys]  # as MMEngine has it
     return native
 
 

@@ -32,6 +32,29 @@ TOP_KEYS = (
     *("load_from", "resume", "randomness", "work_dir", "launcher", "tta_model", "tta_pipeline"),
     *("custom_imports", "experiment_name", "sync_bn"),
 )
+# Sections of other forms, and what they are called in this one.
+_OTHER_FORMS = {
+    "train": "train_cfg, optim_wrapper and the hooks",
+    "optimizer": "optim_wrapper.optimizer",
+    "param_groups": "optim_wrapper.paramwise_cfg",
+    "schedule": "param_scheduler",
+    "train_data": "train_dataloader",
+    "val_data": "val_dataloader",
+    "test_data": "test_dataloader",
+    "metric": "val_evaluator and test_evaluator",
+    "hooks": "custom_hooks",
+    "seed": "randomness.seed",
+    "tta": "tta_pipeline and tta_model",
+    "distributed": "env_cfg.dist_cfg",
+    "data": "train_dataloader, val_dataloader and test_dataloader",
+    "optimizer_config": "optim_wrapper.clip_grad",
+    "lr_config": "param_scheduler",
+    "runner": "train_cfg",
+    "checkpoint_config": "default_hooks.checkpoint",
+    "evaluation": "val_evaluator and train_cfg.val_interval",
+    "log_config": "default_hooks.logger",
+    "workflow": "train_cfg",
+}
 # Names that only the config file itself makes use of.
 _OWN_VARIABLES = (
     *("train_pipeline", "test_pipeline", "val_pipeline", "data_root", "dataset_type"),
@@ -122,9 +145,10 @@ class _Translator:
         top.has_no_effect("logs are complete and say what they must", "log_level")
         top.has_no_effect("torchrun and srun are recognised", "launcher")
         top.has_no_effect("the work dir's name is enough", "experiment_name")
-        top.has_no_effect(
-            "train.log, log.jsonl, curves.png and TensorBoard are written", "vis_backends"
-        )
+        written = "train.log, log.jsonl, curves.png and TensorBoard are written"
+        backends = top.take("vis_backends") or []
+        usual = all("Local" in str(one) or "Tensorboard" in str(one) for one in backends)
+        top.is_otherwise(written, *([backends] if usual else []), keys=["vis_backends"])
         for name in ("val_cfg", "test_cfg"):
             own = self.top.section(name)
             if own is not None:
@@ -147,6 +171,12 @@ class _Translator:
         for name in self.top:
             if name in TOP_KEYS:
                 continue
+            if name in _OTHER_FORMS and not _is_used(self.top.content, name):
+                self.top.problem(
+                    name,
+                    "is a section of another form of config, which has no effect in this one; "
+                    f"here it is {_OTHER_FORMS[name]}",
+                )
             near = difflib.get_close_matches(name, TOP_KEYS, n=1, cutoff=0.85)
             if near and name not in _OWN_VARIABLES and abs(len(near[0]) - len(name)) <= 1:
                 self.top.problem(name, f"is no section of a config; is {near[0]!r} meant?")
@@ -156,7 +186,8 @@ class _Translator:
         model = self.top.section("model")
         outside = self.top.section("data_preprocessor")
         if model is None:
-            self.top.problem("model", "is missing")
+            if "model" not in self.top:
+                self.top.problem("model", "is missing")
             return None, {}
         if outside is not None and "data_preprocessor" not in model:
             content = {**model.content, "data_preprocessor": outside.content}
@@ -189,9 +220,12 @@ class _Translator:
                 self.top.problem(f"{split}_evaluator", "is a list; one evaluator is supported")
             for evaluator in evaluators[:1]:
                 translated = metric(evaluator, native[f"{split}_data"])
-                if native.setdefault("metric", translated) != translated:
+                first = native.setdefault("metric", translated)
+                if first != translated:
                     self.top.problem(
-                        "test_evaluator", "differs from val_evaluator in what it measures"
+                        "test_evaluator",
+                        f"measures otherwise than val_evaluator, {translated} and not {first}, and "
+                        "here both are one; set both",
                     )
         return native
 
@@ -223,9 +257,8 @@ class _Translator:
 
     def _run(self, train: Native) -> Native:
         """``load_from``, ``resume``, ``seed`` and the like."""
-        native: Native = self.top.copy("load_from", "resume", "custom_imports")
+        native: Native = self.top.copy("load_from", "resume", "custom_imports", "work_dir")
         native = {name: value for name, value in native.items() if value}
-        self.top.has_no_effect("--work-dir names it", "work_dir")
         randomness = self.top.section("randomness")
         if randomness is not None:
             randomness.has_no_effect(
@@ -236,6 +269,18 @@ class _Translator:
             if randomness.take("deterministic", False):
                 train["deterministic"] = True
         return native
+
+
+def _is_used(cfg: Mapping[str, Any], name: str) -> bool:
+    """Whether a variable's value stands elsewhere in the config too."""
+
+    def stands_in(value: Any) -> bool:
+        if value == cfg[name]:
+            return True
+        items = value.values() if isinstance(value, Mapping) else value
+        return isinstance(value, (Mapping, list, tuple)) and any(map(stands_in, items))
+
+    return any(stands_in(value) for key, value in cfg.items() if key != name)
 
 
 def _plain(value: Any) -> Any:

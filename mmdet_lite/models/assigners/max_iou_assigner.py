@@ -31,6 +31,9 @@ class MaxIoUAssigner:
         ignore_wrt_candidates: the share is of the prior's area; False: of the ignore box's.
         max_overlap_elements: images are handled one by one above B * G * A elements, which bounds
             the memory; the result is the same.
+
+    Raises:
+        ValueError: ``pos_iou_thr`` is no overlap.
     """
 
     def __init__(
@@ -44,6 +47,10 @@ class MaxIoUAssigner:
         ignore_wrt_candidates: bool = True,
         max_overlap_elements: int = 16_000_000,
     ):
+        if not 0 <= pos_iou_thr <= 1:
+            raise ValueError(
+                f"MaxIoUAssigner: pos_iou_thr is an overlap, between 0 and 1; got {pos_iou_thr}"
+            )
         self.pos_iou_thr = pos_iou_thr
         is_range = isinstance(neg_iou_thr, (tuple, list))
         self.neg_iou_range = tuple(neg_iou_thr) if is_range else (0.0, neg_iou_thr)

@@ -19,10 +19,16 @@ class ImageNormalizer(nn.Module):
     Args:
         mean, std: three values each, on the scale 0..255, in the channel order of the output.
         to_bgr: swap the channels of the RGB input (weights that come from caffe).
+
+    Raises:
+        ValueError: not three values.
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float], to_bgr: bool = False):
         super().__init__()
+        for name, values in (("mean", mean), ("std", std)):
+            if len(values) != 3:
+                raise ValueError(f"ImageNormalizer: {name} needs three values, got {values!r}")
         self.to_bgr = to_bgr
         self.register_buffer("mean", torch.tensor(mean).reshape(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).reshape(1, 3, 1, 1), persistent=False)
