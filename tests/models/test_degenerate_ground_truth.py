@@ -41,6 +41,10 @@ def _retinanet() -> SingleStageDetector:
     return build(_slim(Config.fromfile(CONFIGS / "retinanet_r50_fpn.py").model), MODELS)
 
 
+def _retinanet_ap() -> SingleStageDetector:
+    return build(_slim(Config.fromfile(CONFIGS / "retinanet-ap_r50_fpn.py").model), MODELS)
+
+
 def _fcos() -> SingleStageDetector:
     cfg = Config.fromfile(CONFIGS / "retinanet_r50_fpn.py").model
     cfg.bbox_head = ConfigDict(
@@ -54,7 +58,11 @@ def _fcos() -> SingleStageDetector:
     return build(_slim(cfg), MODELS)
 
 
-DETECTORS: dict[str, Callable[[], torch.nn.Module]] = {"RetinaNet": _retinanet, "FCOS": _fcos}
+DETECTORS: dict[str, Callable[[], torch.nn.Module]] = {
+    "RetinaNet": _retinanet,
+    "RetinaNet-AP": _retinanet_ap,
+    "FCOS": _fcos,
+}
 
 
 @pytest.mark.parametrize("case", CASES)
