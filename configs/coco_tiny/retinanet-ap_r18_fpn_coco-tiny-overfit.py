@@ -9,18 +9,19 @@ model = dict(
     # Random weights need batch statistics, and nothing may be frozen.
     backbone=dict(
         depth=18,
+        base_channels=32,
         style="pytorch",
         norm_cfg=dict(type="BN", requires_grad=True),
         norm_eval=False,
         pretrained=None,
     ),
-    neck=dict(in_channels=[64, 128, 256, 512], out_channels=96),
+    neck=dict(in_channels=[32, 64, 128, 256], out_channels=64),
     bbox_head=dict(
-        in_channels=96,
-        feat_channels=96,
+        in_channels=64,
+        feat_channels=64,
         stacked_convs=2,
         norm_cfg=dict(type="GN", num_groups=16, requires_grad=True),
-        anchor_generator=dict(octave_base_scale=2),  # the images are 320 pixels, not 500
+        anchor_generator=dict(octave_base_scale=1),  # half of the objects are below 15 pixels
     ),
 )
 data_root = "{{$MMDET_LITE_COCO_TINY:data/coco_tiny}}/"
@@ -30,15 +31,15 @@ dataset = dict(
     ann_file=data_root + "annotations/instances_train2017.json",
     image_dir=data_root + "train2017/",
     indices=16,
-    pipeline=[dict(type="Resize", scale=(320, 320))],
+    pipeline=[dict(type="Resize", scale=(256, 256))],
 )
 train_data = dict(batch_size=4, num_workers=1, dataset=dataset)
 val_data = dict(batch_size=4, num_workers=1, dataset=dataset)
 test_data = val_data
 metric = dict(metrics=["bbox"])
 train = dict(
-    max_iters=1200,
-    val_interval=600,
+    max_iters=600,
+    val_interval=300,
     log_interval=20,
     best_metric="bbox_mAP",
     channels_last=True,

@@ -42,8 +42,8 @@ val_data = dict(
 test_data = val_data
 metric = dict(type="CocoMetric", metrics=["bbox"])
 train = dict(
-    max_iters=1600,
-    val_interval=800,
+    max_iters=1000,
+    val_interval=500,
     log_interval=20,
     best_metric="bbox_mAP",
     channels_last=True,
