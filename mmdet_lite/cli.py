@@ -347,6 +347,41 @@ def _replay(args: argparse.Namespace) -> None:
 
 
 def _benchmark_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="scaling|ap-loss")
+    about = "time the training step of a config, of one process and of several"
+    _scaling_arguments(actions.add_parser("scaling", help=about, description=about))
+    about = "time AP loss, and a loop over the positives"
+    _ap_loss_arguments(actions.add_parser("ap-loss", help=about, description=about))
+
+
+def _benchmark(args: argparse.Namespace) -> None:
+    {"scaling": _scaling, "ap-loss": _ap_loss}[args.action](args)
+
+
+def _ap_loss_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--positives", type=_positive, default=5000, metavar="N", help="entries (5000)"
+    )
+    parser.add_argument(
+        "--negatives", type=_positive, default=100_000, metavar="N", help="entries (100000)"
+    )
+    parser.add_argument("--num-classes", type=_positive, default=20, metavar="K", help="(20)")
+    parser.add_argument("--rounds", type=_positive, default=5, help="turns of each (5)")
+    parser.add_argument("--json", metavar="FILE", help="write the figures as JSON")
+
+
+def _ap_loss(args: argparse.Namespace) -> None:
+    from mmdet_lite.apis.benchmark_ap_loss import benchmark_ap_loss, table
+    from mmdet_lite.apis.test import write_json
+
+    result = benchmark_ap_loss(args.positives, args.negatives, args.num_classes, args.rounds)
+    result["command"] = shlex.join(sys.argv)
+    print(table(result))
+    if args.json:
+        write_json(args.json, result)
+
+
+def _scaling_arguments(parser: argparse.ArgumentParser) -> None:
     _add_config(parser)
     parser.add_argument(
         "--processes",
@@ -376,7 +411,7 @@ def _benchmark_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--worker-ddp", type=json.loads, help=argparse.SUPPRESS)
 
 
-def _benchmark(args: argparse.Namespace) -> None:
+def _scaling(args: argparse.Namespace) -> None:
     from mmdet_lite.apis.config import load_config
 
     cfg = load_config(args.config, args.cfg_options)
@@ -500,7 +535,9 @@ COMMANDS = {
         "Run a batch again whose loss was not finite.", _replay_arguments, _replay
     ),
     "benchmark": Command(
-        "Time the training step, of one process and of several.", _benchmark_arguments, _benchmark
+        "Time the training step, or parts of it beside others' ways.",
+        _benchmark_arguments,
+        _benchmark,
     ),
     "demo": Command(
         "Train and evaluate a Mask R-CNN on shapes, in minutes.", _demo_arguments, _demo

@@ -1,4 +1,4 @@
-"""Time the training step of a config. See --help; `mmdet-lite benchmark` is the same."""
+"""Time the training step, or parts of it. See --help; `mmdet-lite benchmark` is the same."""
 
 from mmdet_lite.cli import main
 

@@ -98,7 +98,7 @@ def benchmark(
     require(cfg, ("model", "train_data", "train", "optimizer", "schedule"))
     batch_size = batch_size or section(cfg, "train_data").get("batch_size")
     _check_batch_size(batch_size, contenders)
-    machine = _describe_machine()
+    machine = describe_machine()
     measured: list[list[dict]] = [[] for _ in contenders]
     for number in range(1, rounds + 1):
         for contender, results in zip(contenders, measured, strict=True):
@@ -146,7 +146,7 @@ def _launch(
             [
                 *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
                 *("--nproc-per-node", str(contender.processes)),
-                *("-m", "mmdet_lite", "benchmark", str(config), "--worker", str(result)),
+                *("-m", "mmdet_lite", "benchmark", "scaling", str(config), "--worker", str(result)),
                 *("--iters", str(iters), "--warmup", str(warmup)),
                 *("--worker-ddp", json.dumps(contender.ddp)),
             ],
@@ -166,7 +166,8 @@ def _own_message(output: str) -> str:
     return found[1] if found else f"it printed\n{output.strip()}"
 
 
-def _describe_machine() -> dict[str, Any]:
+def describe_machine() -> dict[str, Any]:
+    """What a figure depends on: processor, cores, load of the last minute, versions."""
     return {
         "cpu": _cpu_name(),
         "cores": _num_cores(),

@@ -50,6 +50,19 @@ def aligned_iou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
     return overlap / union.clamp(min=_MIN_AREA)
 
 
+def outer_edges(boxes: Tensor) -> Tensor:
+    """Boxes (..., 4) whose corners are both pixels inside, by the edges of these pixels."""
+    return torch.cat([boxes[..., :2], boxes[..., 2:] + 1], dim=-1)
+
+
+def inclusive_iou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    """Intersection over union of broadcast pairs, (..., 4) and (..., 4) to (...), of boxes whose
+    corners are both pixels inside: ``x2 - x1 + 1`` wide."""
+    boxes1, boxes2 = outer_edges(boxes1), outer_edges(boxes2)
+    overlap = _intersection(boxes1, boxes2)
+    return overlap / (box_area(boxes1) + box_area(boxes2) - overlap)
+
+
 def pairwise_iof(boxes1: Tensor, boxes2: Tensor) -> Tensor:
     """Intersection over the area of ``boxes1`` ("foreground"): (..., N, 4), (..., M, 4) to
     (..., N, M)."""

@@ -204,7 +204,19 @@ def test_loss_that_is_not_finite_ends_the_measurement(tiny):
 def test_two_processes_are_measured_from_the_command_line(run_cli, tmp_path):
     out = tmp_path / "new" / "times.json"
     result = run_cli(
-        *("benchmark", TINY, "--processes", 2, "--rounds", 1, "--iters", 2, "--warmup", 1),
+        *(
+            "benchmark",
+            "scaling",
+            TINY,
+            "--processes",
+            2,
+            "--rounds",
+            1,
+            "--iters",
+            2,
+            "--warmup",
+            1,
+        ),
         *("--cfg-options", "train.accumulate=4", "--out", out),
     )
     assert result.code == 0, result.err

@@ -9,10 +9,18 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from mmdet_lite.models.assigners import APAssigner
 from mmdet_lite.models.dense_heads import FCOSHead
 from mmdet_lite.models.losses import BinaryCrossEntropyLoss, FocalLoss, IoULoss
+from mmdet_lite.models.priors import AnchorGenerator
 from mmdet_lite.models.roi_heads.mask_branch import mask_loss, num_mask_rois
-from mmdet_lite.models.targets import BoxTargets, anchor_target, bbox_target, mask_target
+from mmdet_lite.models.targets import (
+    BoxTargets,
+    anchor_target,
+    bbox_target,
+    dense_target,
+    mask_target,
+)
 from mmdet_lite.registry import MODELS, build
 from mmdet_lite.structures.samples import Batch, GroundTruth, ImageMeta, Proposals, to_device
 
@@ -160,6 +168,17 @@ class Regions:
         ).to(self.batch.images.device)
         return head.loss, (head(self.feats), self.batch)
 
+    def ap_targets(self) -> tuple[Callable, tuple]:
+        """All of AP-loss's RetinaNet but the ranking, which picks out entries on purpose."""
+        generator = AnchorGenerator([16, 32], [1.0], [2.0], center_offset=0.5, inclusive=True)
+        priors, assigner = generator([(4, 4), (2, 2)], self.batch.images.device), APAssigner()
+
+        def run(batch: Batch):
+            valid = priors.valid_flags(batch.shapes, batch.pad_shapes)
+            return dense_target(priors, valid, batch.gt, assigner, 3, None, None)
+
+        return run, (self.batch,)
+
     def _targets(self):
         run, args = self.roi_targets()
         return run(*args)
@@ -167,7 +186,7 @@ class Regions:
 
 REGIONS = [
     *("anchor_targets", "rpn_loss", "roi_targets", "box_loss", "mask_targets", "mask_loss"),
-    *("refined_boxes", "retina_loss", "fcos_loss"),
+    *("refined_boxes", "retina_loss", "fcos_loss", "ap_targets"),
 ]
 
 

@@ -1,7 +1,8 @@
 """Assigners: which ground truth, if any, each prior learns."""
 
+from mmdet_lite.models.assigners.ap_assigner import APAssigner
 from mmdet_lite.models.assigners.dynamic_assigner import DynamicAssigner
 from mmdet_lite.models.assigners.fcos_assigner import FCOSAssigner
 from mmdet_lite.models.assigners.max_iou_assigner import IGNORE, NEGATIVE, MaxIoUAssigner
 
-__all__ = ["IGNORE", "NEGATIVE", "DynamicAssigner", "FCOSAssigner", "MaxIoUAssigner"]
+__all__ = ["IGNORE", "NEGATIVE", "APAssigner", "DynamicAssigner", "FCOSAssigner", "MaxIoUAssigner"]

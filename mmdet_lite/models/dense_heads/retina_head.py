@@ -57,13 +57,18 @@ class RetinaHead(nn.Module):
         allowed_border: anchors that reach further out of the image than this are not trained;
             negative: all are.
         pos_weight: weight of positives in the classification loss.
-        score_thr: detections must score more than this.
+        score_thr: detections must score more than this; or one value for each level.
         nms_pre: candidates of each level, the best (anchor, class) pairs.
         min_bbox_size: boxes must be wider and higher than this; negative: not tested.
         nms: how duplicates are suppressed; None: ``NMS()``, class by class above an overlap of 0.5.
         max_per_img: detections an image.
         normalizer: losses are divided by the positives of this process ('rank') or by the mean over
             all processes ('global').
+        min_pos_per_img: positives that an image counts for in that number at least: 1 is
+            MMDetection's; 0 counts what there are, at least one a batch (AP-loss's).
+
+    Raises:
+        ValueError: not as many score thresholds as levels.
     """
 
     def __init__(
@@ -80,12 +85,13 @@ class RetinaHead(nn.Module):
         norm_cfg: dict | None = None,
         allowed_border: float = -1,
         pos_weight: float = 1.0,
-        score_thr: float = 0.05,
+        score_thr: float | Sequence[float] = 0.05,
         nms_pre: int = 1000,
         min_bbox_size: float = 0,
         nms: NMS | SoftNMS | None = None,
         max_per_img: int = 100,
         normalizer: str = "rank",
+        min_pos_per_img: int = 1,
     ):
         super().__init__()
         check_box_loss(loss_bbox, False, "RetinaHead", "use L1Loss or SmoothL1Loss")
@@ -97,12 +103,13 @@ class RetinaHead(nn.Module):
         self.loss_bbox = loss_bbox
         self.allowed_border = allowed_border
         self.pos_weight = pos_weight
-        self.score_thr = score_thr
+        self.score_thrs = _one_a_level(score_thr, len(anchor_generator.strides))
         self.nms_pre = nms_pre
         self.min_bbox_size = min_bbox_size
         self.nms = nms or NMS()
         self.max_per_img = max_per_img
         self.normalizer = check_normalizer(normalizer)
+        self.min_pos_per_img = min_pos_per_img
 
         num_anchors = anchor_generator.num_base_priors
         self.cls_convs = conv_tower(in_channels, feat_channels, stacked_convs, norm_cfg)
@@ -134,9 +141,9 @@ class RetinaHead(nn.Module):
     def loss(self, output: DenseOutput, batch: Batch) -> dict[str, Tensor]:
         """Losses of all anchors that are not ignored.
 
-        Both are divided by the number of positives, counted as at least one an image
-        (MMDetection's normaliser). Where the assigner grades positives, a positive counts, and
-        weighs in the box loss, as much as it has to score.
+        Both are divided by the number of positives, counted as at least ``min_pos_per_img`` an
+        image. Where the assigner grades positives, a positive counts, and weighs in the box loss,
+        as much as it has to score.
 
         Args:
             output: of :meth:`forward`.
@@ -156,7 +163,8 @@ class RetinaHead(nn.Module):
             lambda: self.bbox_coder.decode(priors.boxes, output.deltas),
             self.pos_weight,
         )
-        avg_factor = normalize(targets.scores.sum(dim=1).clamp(min=1).sum(), self.normalizer)
+        num_pos = targets.scores.sum(dim=1).clamp(min=self.min_pos_per_img).sum()
+        avg_factor = normalize(num_pos, self.normalizer).clamp(min=1)
         scores = targets.class_scores(self.num_classes).flatten(0, 1)
         # Pairs that are not positive get a harmless box: the log of an empty side is not finite.
         matched = torch.where(targets.is_pos[..., None], priors.boxes, targets.boxes)
@@ -190,7 +198,24 @@ class RetinaHead(nn.Module):
         )  # (B, N)
         deltas = output.deltas.gather(1, anchor[..., None].expand(-1, -1, 4))
         boxes = self.bbox_coder.decode(priors.boxes[anchor], deltas, shapes)
-        valid = scores > self.score_thr
+        valid = scores > self._score_thr(priors.level_sizes, scores)
         if self.min_bbox_size >= 0:
             valid &= (boxes[..., 2:] - boxes[..., :2] > self.min_bbox_size).all(-1)
         return dense_nms(boxes, scores, labels, valid, self.nms, self.max_per_img)
+
+    def _score_thr(self, level_sizes: Sequence[int], scores: Tensor) -> Tensor:
+        """The threshold of each of the N candidates."""
+        counts = [min(self.nms_pre, size * self.num_classes) for size in level_sizes]
+        thrs = zip(counts, self.score_thrs, strict=True)
+        return torch.cat([scores.new_full((count,), thr) for count, thr in thrs])
+
+
+def _one_a_level(score_thr: float | Sequence[float], num_levels: int) -> list[float]:
+    if not isinstance(score_thr, Sequence):
+        return [score_thr] * num_levels
+    if len(score_thr) != num_levels:
+        raise ValueError(
+            f"RetinaHead: score_thr must be a number or one for each of the {num_levels} levels, "
+            f"got {list(score_thr)}"
+        )
+    return list(score_thr)

@@ -4,6 +4,7 @@ Those that classify the priors of a one-stage head (AP, focal, quality focal, si
 take as target either labels (N,), with the background as K, or scores (N, K) in 0..1.
 """
 
+from mmdet_lite.models.losses.ap_loss import APLoss
 from mmdet_lite.models.losses.cross_entropy_loss import (
     BinaryCrossEntropyLoss,
     CrossEntropyLoss,
@@ -23,6 +24,7 @@ from mmdet_lite.models.losses.sigmoid_cross_entropy_loss import SigmoidCrossEntr
 from mmdet_lite.models.losses.smooth_l1_loss import BalancedL1Loss, L1Loss, SmoothL1Loss
 
 __all__ = [
+    "APLoss",
     "BalancedL1Loss",
     "BinaryCrossEntropyLoss",
     "BoundedIoULoss",

@@ -39,19 +39,25 @@ class SmoothL1Loss(nn.Module):
     Args:
         beta: where the two parts meet.
         loss_weight: factor of the result.
+        grad_scale: factor of the gradient alone. AP-loss's RetinaNet has 0.25: it reports the sum
+            over the 4 coordinates and trains on their mean.
     """
 
-    def __init__(self, beta: float = 1.0, loss_weight: float = 1.0):
+    def __init__(self, beta: float = 1.0, loss_weight: float = 1.0, grad_scale: float = 1.0):
         super().__init__()
         self.beta = beta
         self.loss_weight = loss_weight
+        self.grad_scale = grad_scale
 
     def forward(
         self, pred: Tensor, target: Tensor, weight: Tensor, avg_factor: Tensor | float
     ) -> Tensor:
         """Args: ``pred``, ``target`` (N, 4); ``weight`` (N,). Returns: scalar, summed over 4."""
         elements = F.smooth_l1_loss(pred.float(), target, beta=self.beta, reduction="none")
-        return self.loss_weight * weighted_sum(elements, weight[:, None], avg_factor)
+        loss = self.loss_weight * weighted_sum(elements, weight[:, None], avg_factor)
+        if self.grad_scale == 1:
+            return loss
+        return loss * self.grad_scale + loss.detach() * (1 - self.grad_scale)
 
 
 @MODELS.register_module()

@@ -18,7 +18,7 @@ class Priors:
     """The priors of all levels, one after the other; within a level ordered by row, column, anchor.
 
     Attributes:
-        boxes: (A, 4) float32, input pixels.
+        boxes: (A, 4) float32, input pixels; float64 of an ``inclusive`` :class:`AnchorGenerator`.
         cells: (A, 2) int64 (row, column) in the level's feature map.
         strides: (A, 2) int64 (vertical, horizontal) stride of the level.
         ids: (A,) int64: level, row, column and anchor packed into one number, so that a prior's
@@ -80,6 +80,8 @@ class AnchorGenerator:
         fit_strides: the distance of anchors is the padded image's side divided by the map's,
             rounded down, as in torchvision: 800 pixels and 13 rows are 61, not 64. Needs images
             padded to multiples of the first stride.
+        inclusive: right and bottom sides are the last pixels inside, so that a side of s pixels
+            ends s - 1 after its begin, and anchors are float64: :class:`APAssigner` needs both.
 
     Raises:
         ValueError: not exactly one kind of scales is given, or lengths differ.
@@ -98,6 +100,7 @@ class AnchorGenerator:
         round_base_anchors: bool = False,
         sizes: Sequence[Sequence[float]] | None = None,
         fit_strides: bool = False,
+        inclusive: bool = False,
     ):
         octaves = (octave_base_scale is not None, scales_per_octave is not None)
         no_others = scales is None and sizes is None
@@ -122,6 +125,7 @@ class AnchorGenerator:
             )
         self.center_offset = center_offset
         self.fit_strides = fit_strides
+        self.inclusive = inclusive
         self.base_anchors = [
             self._base_anchors(size, stride, of_level, ratios, scale_major)
             for size, stride, of_level in zip(self.base_sizes, self.strides, sides, strict=True)
@@ -161,8 +165,9 @@ class AnchorGenerator:
         ratios: Sequence[float],
         scale_major: bool,
     ) -> Tensor:
-        root = torch.tensor(ratios, dtype=torch.float32).sqrt()
-        scale = torch.tensor(scales, dtype=torch.float32)
+        dtype = torch.float64 if self.inclusive else torch.float32
+        root = torch.tensor(ratios, dtype=dtype).sqrt()
+        scale = torch.tensor(scales, dtype=dtype)
         if scale_major:
             widths = (base_size * (1 / root)[:, None] * scale[None, :]).reshape(-1)
             heights = (base_size * root[:, None] * scale[None, :]).reshape(-1)
@@ -170,11 +175,12 @@ class AnchorGenerator:
             widths = (base_size * scale[:, None] * (1 / root)[None, :]).reshape(-1)
             heights = (base_size * scale[:, None] * root[None, :]).reshape(-1)
         center = self.center_offset * stride
+        last = int(self.inclusive)
         corners = [
             center - widths / 2,
             center - heights / 2,
-            center + widths / 2,
-            center + heights / 2,
+            center + widths / 2 - last,
+            center + heights / 2 - last,
         ]
         return torch.stack(corners, dim=-1)
 

@@ -116,6 +116,31 @@ def test_candidates_are_limited_by_level():
     assert int(detections.valid.sum()) == 2
 
 
+def test_every_level_can_have_its_own_score_threshold():
+    head = _head(nms_pre=2, score_thr=[1.0, 0.0])
+    output = head(_feats())
+    detections = head.predict(output, torch.tensor([SIZE]))
+    assert int(detections.valid.sum()) == 2
+    of_last_level = output.logits[:, -24:].sigmoid().flatten().topk(2).values
+    assert torch.equal(detections.scores[0, :2], of_last_level)
+    with pytest.raises(ValueError, match="RetinaHead: score_thr .* each of the 2 levels, got .0.1"):
+        _head(score_thr=[0.1])
+
+
+def test_images_without_objects_need_not_count_as_a_positive():
+    feats, empty = _feats(2), BOXES[:0]
+    losses = {}
+    for count in (0, 1):
+        head = _head(min_pos_per_img=count)
+        losses[count] = [
+            head.loss(head(feats), _batch(*images))["loss_bbox"]
+            for images in ((BOXES, empty), (empty, empty))
+        ]
+    num_pos = int((head.assigner.assign(head(feats).priors, _batch(BOXES).gt) >= 0).sum())
+    torch.testing.assert_close(losses[0][0], losses[1][0] * (num_pos + 1) / num_pos)
+    assert losses[0][1] == losses[1][1] == 0
+
+
 def test_rows_of_each_class_are_known():
     head = _head()
     rows = head.class_rows()["retina_cls.weight"]

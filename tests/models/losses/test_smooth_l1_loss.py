@@ -32,6 +32,14 @@ def test_smooth_l1_equals_torch(beta):
     torch.testing.assert_close(ours, expected)
 
 
+def test_gradient_alone_can_be_scaled():
+    pred = PRED.clone().requires_grad_()
+    loss = SmoothL1Loss(loss_weight=2, grad_scale=0.25)(pred, TARGET, torch.ones(2), 1)
+    loss.backward()
+    assert loss == 2 * (4.5 + 1.625)
+    assert pred.grad.tolist() == [[0, 0.5, 0.5, 0.5], [0, -0.25, 0, -0.5]]
+
+
 @pytest.mark.parametrize("loss", [L1Loss(), SmoothL1Loss()])
 def test_rows_without_weight_do_not_count_even_if_not_finite(loss):
     pred = torch.tensor([[1.0, 0, 0, 0], [float("inf"), float("nan"), 0, 0]], requires_grad=True)

@@ -53,6 +53,12 @@ def test_offset_moves_anchors_by_a_share_of_the_stride():
     assert _priors([(1, 1)], center_offset=0.5).boxes.tolist() == [[-2, -2, 6, 6]]
 
 
+def test_inclusive_sides_end_at_their_last_pixel_in_float64():
+    boxes = _priors([(1, 2)], center_offset=0.5, inclusive=True).boxes
+    assert boxes.dtype == torch.float64
+    assert boxes.tolist() == [[-2, -2, 5, 5], [2, -2, 9, 5]]
+
+
 def test_corners_can_be_rounded_before_they_are_moved():
     settings = dict(ratios=[0.5], center_offset=0)
     exact = _priors([(1, 1)], **settings).boxes

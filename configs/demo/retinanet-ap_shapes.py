@@ -1,0 +1,54 @@
+# python tools/train.py configs/demo/retinanet-ap_shapes.py
+# RetinaNet with AP loss and a slim ResNet-18, from random weights, on procedural shapes: minutes on
+# a CPU.
+_base_ = "../_base_/models/retinanet-ap_r50_fpn.py"
+model = dict(
+    normalizer=dict(mean=[103.53, 116.28, 123.675], std=[57.375, 57.12, 58.395]),
+    # Random weights need batch statistics, and nothing may be frozen.
+    backbone=dict(
+        depth=18,
+        base_channels=32,
+        style="pytorch",
+        norm_cfg=dict(type="BN", requires_grad=True),
+        norm_eval=False,
+        pretrained=None,
+    ),
+    neck=dict(in_channels=[32, 64, 128, 256], out_channels=64),
+    bbox_head=dict(
+        num_classes=6,
+        in_channels=64,
+        feat_channels=64,
+        stacked_convs=2,
+        norm_cfg=dict(type="GN", num_groups=16, requires_grad=True),
+        anchor_generator=dict(octave_base_scale=2),  # the images are 128 pixels, not 500
+    ),
+)
+train_data = dict(
+    batch_size=8,
+    num_workers=1,
+    dataset=dict(
+        type="ShapesDataset",
+        num_images=2000,
+        image_size=(128, 128),
+        data_seed=0,
+        pipeline=[dict(type="RandomFlip", prob=0.5)],
+    ),
+)
+val_data = dict(
+    batch_size=8,
+    num_workers=1,
+    dataset=dict(type="ShapesDataset", num_images=200, image_size=(128, 128), data_seed=1),
+)
+test_data = val_data
+metric = dict(type="CocoMetric", metrics=["bbox"])
+train = dict(
+    max_iters=1000,
+    val_interval=500,
+    log_interval=20,
+    best_metric="bbox_mAP",
+    channels_last=True,
+    clip_grad_norm=10.0,
+)
+optimizer = dict(type="AdamW", lr=1.5e-3, weight_decay=0.05, fused=True)
+param_groups = dict(norm_decay=0.0, bias_decay=0.0)
+schedule = dict(type="OneCycleSchedule", warmup_share=0.1)
