@@ -92,13 +92,10 @@ def test_random_choice_names_what_is_wrong(arguments, message):
 def test_a_phase_ends_with_its_epoch(sample):
     phases = UntilEpoch(2, [Name("a"), Mix()], then=[Name("b")])
     start, partner = replace(sample, file="."), replace(sample, file="p")
-    files = [
-        run_pipeline(
-            [phases], replace(start, epoch=epoch), np.random.default_rng(0), lambda: partner
-        )
-        for epoch in range(4)
-    ]
-    assert [one.file for one in files] == [".a(pa)", ".a(pa)", ".b", ".b"]
+    rng = np.random.default_rng(0)
+    samples = [replace(start, epoch=epoch) for epoch in range(4)]
+    files = [run_pipeline([phases], one, rng, lambda: partner).file for one in samples]
+    assert files == [".a(pa)", ".a(pa)", ".b", ".b"]
 
 
 def test_a_phase_ends_with_its_iteration_and_may_be_followed_by_nothing(sample):
@@ -119,7 +116,7 @@ def test_a_phase_ends_with_its_iteration_and_may_be_followed_by_nothing(sample):
         (lambda: UntilIteration(True, []), "UntilIteration: iteration must be a whole number"),
         (
             lambda: UntilEpoch(1, RandomFlip()),
-            "UntilEpoch: transforms must be a list of transforms",
+            "transforms must be a list of transforms, got",
         ),
         (lambda: UntilEpoch(1, [], None), "UntilEpoch: then must be a list .*, got None"),
     ],
