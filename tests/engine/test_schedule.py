@@ -57,13 +57,15 @@ def test_groups_warm_up_to_the_schedule_that_has_begun_to_fall():
     assert momenta == [0.8, pytest.approx(0.8685), 0.937, 0.937]
 
 
-@pytest.mark.parametrize(("epochs", "iterations", "length"), [(3, 7, 30), (0.5, 7, 7), (0, 0, 0)])
+@pytest.mark.parametrize(("epochs", "iterations", "length"), [(3, 7, 30), (0.5, 7, 7)])
 def test_the_longer_warm_up_counts(epochs, iterations, length):
     schedule = GroupWarmup(LinearSchedule(1.0), epochs, iterations)
     shares = [schedule.factor(step, 100, 10) for step in range(40)]
-    assert shares == pytest.approx(
-        [min(step / max(length, 1), 1) if length else 1 for step in range(40)]
-    )
+    assert shares == pytest.approx([min(step / length, 1) for step in range(40)])
+
+
+def test_a_warm_up_may_be_left_out():
+    assert factors(GroupWarmup(LinearSchedule(1.0), 0, 0), [0, 1]) == [1, 1]
 
 
 def sgd_with_biases(**param_groups):
