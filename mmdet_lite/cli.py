@@ -291,6 +291,25 @@ def _print_config(args: argparse.Namespace) -> None:
     print_config(load_config(args.config, args.cfg_options), args.build, args.state_dict)
 
 
+def _flops_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_config(parser)
+    parser.add_argument(
+        "--size",
+        type=_positive,
+        nargs=2,
+        default=(1280, 800),
+        metavar=("WIDTH", "HEIGHT"),
+        help="of the network input in pixels (1280 800)",
+    )
+
+
+def _flops(args: argparse.Namespace) -> None:
+    from mmdet_lite.apis.config import load_config
+    from mmdet_lite.apis.flops import print_flops
+
+    print_flops(load_config(args.config, args.cfg_options), args.size)
+
+
 def _migrate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", help="config file of MMDetection 3.x")
     parser.add_argument("out", help="file to write")
@@ -524,6 +543,11 @@ COMMANDS = {
         "Print a config with its bases resolved, in this package's form.",
         _print_config_arguments,
         _print_config,
+    ),
+    "get-flops": Command(
+        "Count a model's parameters and the operations of detecting in one image.",
+        _flops_arguments,
+        _flops,
     ),
     "migrate-config": Command(
         "Write a config of MMDetection as one of this package.", _migrate_arguments, _migrate

@@ -14,6 +14,7 @@ from mmdet_lite.apis.build import build_model
 from mmdet_lite.apis.config import SECTIONS, load_config, section
 from mmdet_lite.engine.optimizer import build_optimizer
 from mmdet_lite.engine.settings import TrainSettings
+from mmdet_lite.engine.update import WeightUpdate
 from mmdet_lite.registry import DATASETS, HOOKS, METRICS, SCHEDULES, TRANSFORMS, build, find_class
 
 ROOT = Path(__file__).parents[1]
@@ -43,7 +44,7 @@ def test_model_is_built_and_has_one_number_of_classes(name):
 def test_data_sections_name_what_exists(name, split):
     cfg = load_config(ROOT / name)
     data = cfg[f"{split}_data"]
-    assert set(data) <= {"dataset", "batch_size", "num_workers"}
+    assert set(data) <= {"dataset", "batch_size", "num_workers", "group_by_aspect"}
     arguments = dict(data.dataset)
     cls = find_class(arguments.pop("type"), (DATASETS,))
     inspect.signature(cls).bind(**arguments)  # no file is read, so no data is needed
@@ -62,7 +63,7 @@ def test_training_sections_can_be_built(name):
     assert sum(len(group["params"]) for group in optimizer.param_groups) > 50
     settings = TrainSettings(**section(cfg, "train", TrainSettings))
     factor = build(cfg.schedule, SCHEDULES).factor(0, 1000, 100)
-    assert 0 < factor < 1, "warm-up"
+    assert 0 <= factor < 1, "warm-up"
     metric = build(cfg.metric, METRICS)
     assert metric.with_masks == (model.mask_format is not None)
     if settings.best_metric is not None:
@@ -74,7 +75,7 @@ def test_training_sections_can_be_built(name):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_sections_are_known(name):
     own = set(load_config(ROOT / name)) - set(SECTIONS)
-    variables = {"data_root", "num_classes", "dataset", "ious", "stds", "mask_head"}
+    variables = {"data_root", "num_classes", "dataset", "ious", "stds", "mask_head", "affine"}
     assert own <= variables  # which the files make use of
 
 
@@ -126,3 +127,25 @@ def test_wheel_has_every_config(tmp_path):
     assert shipped == set(ALL)
     assert (built / "apis/train.py").is_file()
     assert (built / "compat/zoo_models.json").is_file()
+
+
+@pytest.mark.parametrize("dataset", ["coco_yolo_640", "coco_nanodet_320", "coco_nanodet_416"])
+@pytest.mark.parametrize("schedule", ["schedule_yolo_300e", "schedule_nanodet_300e"])
+def test_bases_of_one_stage_detectors_fit_a_model(dataset, schedule, tmp_path):
+    """Whether or not a config in the folders makes use of them yet."""
+    bases = [
+        ROOT / "configs/_base_/models/retinanet_r50_fpn.py",
+        ROOT / f"configs/_base_/datasets/{dataset}.py",
+        ROOT / f"configs/_base_/schedules/{schedule}.py",
+    ]
+    (tmp_path / "leaf.py").write_text(f"_base_ = {[str(base) for base in bases]}\n")
+    cfg = load_config(tmp_path / "leaf.py")
+    for split in ("train", "val", "test"):
+        for transform in cfg[f"{split}_data"].dataset.pipeline:
+            build(transform, TRANSFORMS)
+    settings = TrainSettings(**section(cfg, "train", TrainSettings))
+    model = meta_model(cfg)
+    optimizer = build_optimizer(section(cfg, "optimizer"), model, section(cfg, "param_groups"))
+    update = WeightUpdate(model, optimizer, build(cfg.schedule, SCHEDULES), settings, 1000)
+    assert update.ema.ramp_up == 2000 and update.max_iterations == 300_000
+    assert update.lr == pytest.approx(0 if "yolo" in schedule else 1e-7)

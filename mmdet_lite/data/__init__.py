@@ -1,7 +1,9 @@
 """Data sets, transforms, samplers and loaders; importing this fills their registries."""
 
 from mmdet_lite.data import (
+    affine,
     coco_dataset,
+    letterbox,
     mixing,
     photometric,
     pipeline,
@@ -11,7 +13,9 @@ from mmdet_lite.data import (
 )
 
 __all__ = [
+    "affine",
     "coco_dataset",
+    "letterbox",
     "mixing",
     "photometric",
     "pipeline",

@@ -128,4 +128,5 @@ def _meta(sample: Sample) -> ImageMeta:
         shape=sample.size,
         scale_factor=sample.scale_factor,
         flip=sample.flip,
+        offset=sample.offset,
     )

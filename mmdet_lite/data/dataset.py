@@ -20,7 +20,8 @@ class DetectionDataset(Dataset):
 
     A sample is a function of ``(seed, epoch, index)``: all transforms draw from one generator
     that is made from these three, in whatever process and order the sample is asked for. What other
-    images take part in it is drawn from the same generator.
+    images take part in it is drawn from the same generator. A transform may also go by the
+    iteration that the sample is for, as :class:`mmdet_lite.data.pipeline.UntilIteration` does.
 
     Args:
         classes: K names; label ``k`` means ``classes[k]``.
@@ -96,8 +97,11 @@ class DetectionDataset(Dataset):
         """
         rng = generator(AUGMENTATION, self.seed, ref.epoch, ref.index)
 
-        def draw_partner() -> Sample:
-            return replace(self.load(int(rng.integers(len(self)))), epoch=ref.epoch)
+        def place(loaded: Sample) -> Sample:
+            return replace(loaded, epoch=ref.epoch, iteration=ref.iteration)
 
-        sample = run_pipeline(pipeline, replace(sample, epoch=ref.epoch), rng, draw_partner)
+        def draw_partner() -> Sample:
+            return place(self.load(int(rng.integers(len(self)))))
+
+        sample = run_pipeline(pipeline, place(sample), rng, draw_partner)
         return replace(sample, slot=ref.slot, key=image_key(self.seed, ref.iteration, ref.slot))

@@ -72,6 +72,39 @@ class PhotometricDistortion:
         return cv2.cvtColor(cv2.merge((hue, saturation, value)), cv2.COLOR_HSV2RGB_FULL)
 
 
+@TRANSFORMS.register_module()
+class HSVJitter:
+    """Multiply hue, saturation and value, each by a random factor of 1 - gain to 1 + gain.
+
+    The gains are those that YOLOv5 trains with from scratch; hues wrap around.
+
+    Args:
+        hue, saturation, value: the gains, 0..1.
+
+    Raises:
+        ValueError: a gain is not in 0..1.
+    """
+
+    def __init__(self, hue: float = 0.015, saturation: float = 0.7, value: float = 0.4):
+        for name, gain in (("hue", hue), ("saturation", saturation), ("value", value)):
+            if not 0 <= gain <= 1:
+                raise ValueError(f"HSVJitter: {name} must be between 0 and 1, got {gain}")
+        self.gains = np.array([hue, saturation, value])
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        if not self.gains.any():
+            return sample  # the way to HSV and back is not exact
+        factors = 1 + rng.uniform(-1, 1, size=3) * self.gains
+        channels = cv2.split(cv2.cvtColor(sample.image, cv2.COLOR_RGB2HSV_FULL))
+        tables = (
+            _table(lambda levels: np.round(levels * factors[0]) % 256),
+            _table(lambda levels: levels * factors[1]),
+            _table(lambda levels: levels * factors[2]),
+        )
+        changed = [cv2.LUT(*pair) for pair in zip(channels, tables, strict=True)]
+        return replace(sample, image=cv2.cvtColor(cv2.merge(changed), cv2.COLOR_HSV2RGB_FULL))
+
+
 def _draw(rng: np.random.Generator, low: float, high: float) -> float | None:
     """A number of the range in half of the cases, else None."""
     return rng.uniform(low, high) if rng.random() < 0.5 else None

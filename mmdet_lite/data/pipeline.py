@@ -100,6 +100,69 @@ class RandomChoice(MixingTransform):
         return run_pipeline(branch, sample, rng, draw_partner)
 
 
+class _Phases(MixingTransform):
+    """One list of transforms at first, and another one later."""
+
+    unit: str  # the sample's attribute that is compared with the end of the first phase
+
+    def __init__(self, end: int, transforms: Sequence[Transform], then: Sequence[Transform]):
+        name = type(self).__name__
+        if type(end) is not int or end < 0:
+            raise ValueError(f"{name}: {self.unit} must be a whole number from 0 on, got {end!r}")
+        for key, branch in (("transforms", transforms), ("then", then)):
+            if not isinstance(branch, (list, tuple)):
+                raise ValueError(f"{name}: {key} must be a list of transforms, got {branch!r}")
+        self.end = end
+        self.transforms = list(transforms)
+        self.then = list(then)
+
+    def __call__(
+        self, sample: Sample, rng: np.random.Generator, draw_partner: DrawSample
+    ) -> Sample:
+        branch = self.transforms if getattr(sample, self.unit) < self.end else self.then
+        return run_pipeline(branch, sample, rng, draw_partner)
+
+
+@TRANSFORMS.register_module()
+class UntilEpoch(_Phases):
+    """Transforms up to an epoch, others from it on: no mosaic in the last epochs, for example.
+
+    Args:
+        epoch: the first (from 0) in which ``then`` is applied.
+        transforms: applied before it; all that they mix in belongs to the same epoch.
+        then: applied from it on.
+
+    Raises:
+        ValueError: ``epoch`` is no whole number from 0 on, or what should be a list is none.
+    """
+
+    unit = "epoch"
+
+    def __init__(self, epoch: int, transforms: Sequence[Transform], then: Sequence[Transform] = ()):
+        super().__init__(epoch, transforms, then)
+
+
+@TRANSFORMS.register_module()
+class UntilIteration(_Phases):
+    """As :class:`UntilEpoch`, for runs that are counted in iterations.
+
+    Args:
+        iteration: the first (from 0) whose images ``then`` is applied to.
+        transforms: applied before it.
+        then: applied from it on.
+
+    Raises:
+        ValueError: ``iteration`` is no whole number from 0 on, or what should be a list is none.
+    """
+
+    unit = "iteration"
+
+    def __init__(
+        self, iteration: int, transforms: Sequence[Transform], then: Sequence[Transform] = ()
+    ):
+        super().__init__(iteration, transforms, then)
+
+
 def _are_probabilities(values: Any, count: int) -> bool:
     is_list = isinstance(values, (list, tuple)) and len(values) == count
     return is_list and min(values) >= 0 and abs(sum(values) - 1) < 1e-6

@@ -35,8 +35,11 @@ class Sample:
         index: position in the data set.
         ori_shape: (height, width) as loaded.
         scale_factor: (x, y) factors from loaded to present coordinates.
+        offset: (x, y) in pixels of ``image`` of the upper left corner of the scaled and mirrored
+            picture.
         flip: '', 'horizontal', 'vertical' or 'both'.
         epoch: of the run, in which it is used.
+        iteration: of the run, in which it is used.
         slot: place in the global batch.
         key: the key that the model's samplers draw by, see
             :func:`mmdet_lite.random_keys.image_key`.
@@ -53,8 +56,10 @@ class Sample:
     index: int
     ori_shape: tuple[int, int]
     scale_factor: tuple[float, float] = (1.0, 1.0)
+    offset: tuple[float, float] = (0.0, 0.0)
     flip: str = ""
     epoch: int = 0
+    iteration: int = 0
     slot: int = 0
     key: int = 0
 

@@ -124,9 +124,7 @@ class RandomFlip:
             raise ValueError(
                 f"RandomFlip: direction must be 'horizontal' or 'vertical', got {direction!r}"
             )
-        if not 0 <= prob <= 1:
-            raise ValueError(f"RandomFlip: prob must be between 0 and 1, got {prob}")
-        self.prob = prob
+        self.prob = read_prob("RandomFlip", prob)
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         if rng.random() >= self.prob:
@@ -291,6 +289,13 @@ def read_range(owner: str, name: str, value: Sequence[float]) -> tuple[float, fl
             f"{owner}: {name} must be two positive numbers, the smaller first, got {value!r}"
         )
     return pair
+
+
+def read_prob(owner: str, value: float) -> float:
+    """A probability, or a ValueError that names the owner."""
+    if not 0 <= value <= 1:
+        raise ValueError(f"{owner}: prob must be between 0 and 1, got {value}")
+    return value
 
 
 def read_grey(owner: str, value: int) -> int:

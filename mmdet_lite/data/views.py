@@ -11,13 +11,14 @@ from torch.utils.data import Dataset
 
 from mmdet_lite.data.collate import Collate
 from mmdet_lite.data.dataset import DetectionDataset, Transform
+from mmdet_lite.data.letterbox import Letterbox
 from mmdet_lite.data.loader import DetectionLoader
 from mmdet_lite.data.sample import Sample, SampleRef
 from mmdet_lite.data.samplers import EvalBatchSampler
 from mmdet_lite.data.transforms import RandomChoiceResize, RandomFlip, RandomResize, Resize
 from mmdet_lite.structures.samples import Views
 
-_RESIZES = (Resize, RandomResize, RandomChoiceResize)
+_RESIZES = (Resize, RandomResize, RandomChoiceResize, Letterbox)
 
 
 class MultiViewDataset(Dataset):
@@ -79,12 +80,13 @@ def view_pipelines(
     Args:
         pipeline: of the data set.
         scales: what takes the place of its Resize, or comes first if there is none; None: the
-            pipeline as it is.
+            pipeline as it is. In place of a Letterbox comes one of that size.
         flips: 'horizontal', 'vertical', or None.
         keep_ratio: of the scales, see :class:`mmdet_lite.data.transforms.Resize`.
 
     Raises:
-        ValueError: the pipeline resizes more than once, or at random, and there are scales.
+        ValueError: the pipeline resizes more than once, or at random, and there are scales; or it
+            has a Letterbox, and the ratio is not to be kept.
     """
     views = []
     for scale in scales:
@@ -127,11 +129,25 @@ def _resized(
 ) -> list[Transform]:
     places = [i for i, transform in enumerate(pipeline) if isinstance(transform, _RESIZES)]
     resizes = [pipeline[i] for i in places]
-    if len(places) > 1 or any(not isinstance(one, Resize) for one in resizes):
+    if len(places) > 1 or any(not isinstance(one, (Resize, Letterbox)) for one in resizes):
         names = ", ".join(type(one).__name__ for one in resizes)
         raise ValueError(
             f"tta.scales take the place of one Resize, but the pipeline of test_data has {names}: "
-            "leave one Resize in it, or leave out tta.scales"
+            "leave one Resize or Letterbox in it, or leave out tta.scales"
         )
     before, after = (pipeline[: places[0]], pipeline[places[0] + 1 :]) if places else ([], pipeline)
-    return [*before, Resize(scale, keep_ratio), *after]
+    return [*before, _rescaled(resizes[0] if resizes else None, scale, keep_ratio), *after]
+
+
+def _rescaled(
+    own: Resize | Letterbox | None, scale: tuple[int, int], keep_ratio: bool
+) -> Resize | Letterbox:
+    """What takes the place of a pipeline's own resize: of a Letterbox, one of that (w, h) size."""
+    if not isinstance(own, Letterbox):
+        return Resize(scale, keep_ratio)
+    if not keep_ratio:
+        raise ValueError(
+            "tta.keep_ratio=False: the pipeline of test_data has a Letterbox, which keeps the "
+            "ratio; put Resize and Pad in its place, or leave out tta.keep_ratio"
+        )
+    return Letterbox(scale, own.pad_val, own.center, own.enlarge)

@@ -53,6 +53,8 @@ class ParamGroupRules:
         lr_multipliers: pattern -> factor on the learning rate.
         decay_multipliers: pattern -> factor on the weight decay, after the two above.
         exempt: patterns of parameters to which the first three do not apply.
+        split_biases: biases, those of normalisation layers too, form groups of their own, which a
+            schedule can treat differently.
     """
 
     norm_decay: float | None = None
@@ -61,12 +63,17 @@ class ParamGroupRules:
     lr_multipliers: dict[str, float] = field(default_factory=dict)
     decay_multipliers: dict[str, float] = field(default_factory=dict)
     exempt: tuple[str, ...] = ()
+    split_biases: bool = False
 
     def lr_factor(self, name: str, owner: nn.Module) -> float:
         """The factor on the learning rate of a parameter that belongs to the layer ``owner``."""
         is_bias = name.rpartition(".")[2] == "bias" and not isinstance(owner, NORM_LAYERS)
         own = self.bias_lr if is_bias and not self._is_exempt(name) else 1.0
         return own * _multiply(self.lr_multipliers, name)
+
+    def is_split(self, name: str) -> bool:
+        """Whether a parameter is kept apart from those that are no biases."""
+        return self.split_biases and name.rpartition(".")[2] == "bias"
 
     def decay(self, name: str, owner: nn.Module, default: float) -> float:
         """The weight decay of a parameter that belongs to the layer ``owner``."""
@@ -92,7 +99,8 @@ def build_optimizer(cfg: dict, model: nn.Module, param_groups: dict | None = Non
 
     Returns:
         The optimizer. Parameters that share lr and weight decay form a group, which knows their
-        names (``param_names``); the group on the optimizer's own lr comes first.
+        names (``param_names``); the group on the optimizer's own lr comes first, biases that are
+        split off come last.
 
     Raises:
         KeyError: there is no such optimizer.
@@ -177,16 +185,17 @@ def scale_lr(lr: float, base_batch_size: int, actual_batch_size: int) -> float:
 def _group_parameters(
     model: nn.Module, trainable: dict[str, Tensor], rules: ParamGroupRules, defaults: dict
 ) -> list[dict]:
-    """Parameters of equal (lr factor, weight decay) together; names travel with them."""
+    """Parameters of equal lr factor and weight decay together; names travel with them."""
     groups = defaultdict(list)
     for name, parameter in trainable.items():
         owner = model.get_submodule(name.rpartition(".")[0])
         decay = rules.decay(name, owner, defaults.get("weight_decay", 0.0))
-        groups[rules.lr_factor(name, owner), decay].append((name, parameter))
-    ordered = sorted(groups.items(), key=lambda item: item[0][0] != 1)
+        key = (rules.is_split(name), rules.lr_factor(name, owner), decay)
+        groups[key].append((name, parameter))
+    ordered = sorted(groups.items(), key=lambda item: (item[0][0], item[0][1] != 1))
     return [
         {"params": members, "lr": defaults["lr"] * factor, "weight_decay": decay}
-        for (factor, decay), members in ordered
+        for (_, factor, decay), members in ordered
     ]
 
 

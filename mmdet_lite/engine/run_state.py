@@ -88,8 +88,8 @@ def _load_optimizer(optimizer: Optimizer, state: dict) -> None:
     replaced = {
         f"{name} {ours[name]} by {theirs[name]}"
         for ours, theirs in zip(configured, optimizer.param_groups, strict=True)
-        for name in ours
-        if name not in ("params", "param_names", "lr") and ours[name] != theirs[name]
+        for name in ours.keys() & theirs.keys() - _changing(ours)
+        if ours[name] != theirs[name]
     }
     if replaced:
         logger.warning(
@@ -97,6 +97,12 @@ def _load_optimizer(optimizer: Optimizer, state: dict) -> None:
             "train on with others, start a new run with load_from",
             ", ".join(sorted(replaced)),
         )
+
+
+def _changing(group: dict) -> set[str]:
+    """What a schedule changes in a parameter group, and what is no setting."""
+    scheduled = {"momentum"} if "initial_momentum" in group else set()
+    return {"params", "param_names", "lr"} | scheduled
 
 
 def _identity(trainer: Trainer) -> dict:

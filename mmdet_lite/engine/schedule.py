@@ -1,4 +1,4 @@
-"""Learning-rate schedules: pure functions of the iteration.
+"""Schedules of the learning rate, and of the momentum: pure functions of the iteration.
 
 An iteration is one batch from the loader. With gradient accumulation several iterations make one
 optimizer step; warm-up, milestones and totals still count iterations, so that a schedule means the
@@ -8,7 +8,7 @@ same whatever the accumulation.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,7 +19,10 @@ from mmdet_lite.registry import SCHEDULES
 
 
 class Schedule(Protocol):
-    """What the trainer asks of a schedule."""
+    """What the trainer asks of a schedule.
+
+    A schedule may also have ``bias_factor`` and ``momentum``, as :class:`GroupWarmup` has.
+    """
 
     def factor(self, step: int, total_steps: int, steps_per_epoch: int) -> float:
         """The factor on the optimizer's learning rates at iteration ``step`` (from 0)."""
@@ -90,6 +93,94 @@ class CosineSchedule:
 
 @SCHEDULES.register_module()
 @dataclass(frozen=True)
+class LinearSchedule:
+    """Linear warm-up, then a straight line down to ``final_factor`` at the end of the run.
+
+    Args:
+        final_factor: factor at the end.
+        warmup_iters: the factor grows linearly from ``warmup_factor`` at iteration 0 to 1 here.
+        warmup_factor: factor at iteration 0.
+
+    Raises:
+        ValueError: a setting is out of its range.
+    """
+
+    final_factor: float = 0.0
+    warmup_iters: int = 0
+    warmup_factor: float = 0.001
+
+    def __post_init__(self) -> None:
+        _check_warmup(self)
+
+    def factor(self, step: int, total_steps: int, steps_per_epoch: int) -> float:
+        """See :class:`Schedule`."""
+        if step < self.warmup_iters:
+            return linear_warmup(step, self.warmup_iters, self.warmup_factor)
+        share = (step - self.warmup_iters) / max(total_steps - self.warmup_iters, 1)
+        return interpolate(1.0, self.final_factor, share, "linear")
+
+
+@SCHEDULES.register_module()
+@dataclass(frozen=True)
+class GroupWarmup:
+    """A linear warm-up before another schedule, with one of their own for biases and momentum.
+
+    As YOLOv5 trains: the learning rate of biases (those of normalisation layers too) comes down to
+    the schedule's, all others come up to it, and so does the momentum to the optimizer's. What they
+    come to is the schedule's value at each iteration, which has begun to fall. Biases must form
+    parameter groups of their own: ``param_groups=dict(split_biases=True)``.
+
+    Args:
+        schedule: what the learning rate follows; it should have no warm-up of its own.
+        warmup_epochs: length of the warm-up; or
+        warmup_iters: in iterations, if those are more.
+        warmup_factor: factor on the learning rate at iteration 0.
+        warmup_bias_factor: that of biases. The default makes the 0.1 of YOLOv5 of its
+            learning rate 0.01.
+        warmup_momentum: the momentum at iteration 0; None: it is not changed.
+
+    Raises:
+        ValueError: a setting is out of its range.
+    """
+
+    schedule: Schedule
+    warmup_epochs: float = 3.0
+    warmup_iters: int = 100
+    warmup_factor: float = 0.0
+    warmup_bias_factor: float = 10.0
+    warmup_momentum: float | None = 0.8
+
+    def __post_init__(self) -> None:
+        _check_warmup(self)
+        for name in ("warmup_epochs", "warmup_bias_factor"):
+            if not getattr(self, name) >= 0:
+                value = getattr(self, name)
+                raise ValueError(f"GroupWarmup: {name} is {value}, expected 0 or more")
+        if self.warmup_momentum is not None and not 0 <= self.warmup_momentum < 1:
+            raise ValueError(f"GroupWarmup: warmup_momentum is {self.warmup_momentum}, not in 0..1")
+
+    def factor(self, step: int, total_steps: int, steps_per_epoch: int) -> float:
+        """See :class:`Schedule`."""
+        target = self.schedule.factor(step, total_steps, steps_per_epoch)
+        return self._approach(self.warmup_factor, target, step, steps_per_epoch)
+
+    def bias_factor(self, step: int, total_steps: int, steps_per_epoch: int) -> float:
+        """The factor on the learning rates of biases."""
+        target = self.schedule.factor(step, total_steps, steps_per_epoch)
+        return self._approach(self.warmup_bias_factor, target, step, steps_per_epoch)
+
+    def momentum(self, step: int, steps_per_epoch: int, target: float) -> float:
+        """The momentum at iteration ``step``, ``target`` being the optimizer's."""
+        start = target if self.warmup_momentum is None else self.warmup_momentum
+        return self._approach(start, target, step, steps_per_epoch)
+
+    def _approach(self, start: float, target: float, step: int, steps_per_epoch: int) -> float:
+        length = max(self.warmup_epochs * steps_per_epoch, self.warmup_iters)
+        return target if step >= length else interpolate(start, target, step / length, "linear")
+
+
+@SCHEDULES.register_module()
+@dataclass(frozen=True)
 class OneCycleSchedule:
     """Up from ``initial_factor`` to 1, then down to ``final_factor`` at the end of the run.
 
@@ -145,14 +236,82 @@ def build_lr_scheduler(
     iterations_per_epoch: int,
     accumulate: int,
 ) -> LambdaLR:
-    """Apply a schedule to an optimizer; the scheduler is stepped once per optimizer step."""
-    return LambdaLR(
-        optimizer,
-        lambda step: schedule.factor(step * accumulate, total_iterations, iterations_per_epoch),
-    )
+    """Apply a schedule to an optimizer; the scheduler is stepped once per optimizer step.
+
+    Raises:
+        ValueError: the schedule treats biases in its own way, and a group mixes them with others.
+    """
+
+    def follow(function: Callable[[int, int, int], float]) -> Callable[[int], float]:
+        return lambda step: function(step * accumulate, total_iterations, iterations_per_epoch)
+
+    groups = optimizer.param_groups
+    if not hasattr(schedule, "bias_factor"):
+        return LambdaLR(optimizer, [follow(schedule.factor) for _ in groups])
+    chosen = [schedule.bias_factor if _holds_biases(g) else schedule.factor for g in groups]
+    return LambdaLR(optimizer, [follow(function) for function in chosen])
 
 
-def _check_warmup(schedule: MultiStepSchedule | CosineSchedule) -> None:
+class MomentumScheduler:
+    """Sets an optimizer's momentum as the schedule says; if it says nothing, leaves it alone.
+
+    It has no state of its own: where the momentum goes to is noted in the optimizer's groups, as
+    ``initial_momentum``.
+
+    Args:
+        schedule: of the run.
+        optimizer: whose groups are changed.
+        iterations_per_epoch: batches an epoch.
+        accumulate: batches an optimizer step.
+
+    Raises:
+        ValueError: the schedule sets the momentum, and the optimizer has none.
+    """
+
+    def __init__(
+        self, schedule: Schedule, optimizer: Optimizer, iterations_per_epoch: int, accumulate: int
+    ):
+        self.schedule = schedule
+        self.optimizer = optimizer
+        self.iterations_per_epoch = iterations_per_epoch
+        self.accumulate = accumulate
+        self.is_active = getattr(schedule, "warmup_momentum", None) is not None
+        if self.is_active and not optimizer.defaults.get("momentum"):
+            raise ValueError(
+                f"{type(schedule).__name__}: warmup_momentum is {schedule.warmup_momentum}, but "
+                "the optimizer has no momentum: set optimizer.momentum, or warmup_momentum=None"
+            )
+        self.set(0)
+
+    def set(self, update: int) -> None:
+        """Set the momentum of an optimizer step, the first being number 0."""
+        if not self.is_active:
+            return
+        iteration = update * self.accumulate
+        for group in self.optimizer.param_groups:
+            target = group.setdefault("initial_momentum", group["momentum"])
+            momentum = self.schedule.momentum(iteration, self.iterations_per_epoch, target)
+            group["momentum"] = momentum
+
+
+def _holds_biases(group: dict) -> bool:
+    """Whether a parameter group is one of biases.
+
+    Raises:
+        ValueError: it has biases and others.
+    """
+    are_biases = {name.rpartition(".")[2] == "bias" for name in group.get("param_names", [""])}
+    if len(are_biases) > 1:
+        raise ValueError(
+            "the schedule warms biases up in their own way, but they share a parameter group with "
+            "others: set param_groups.split_biases=True"
+        )
+    return are_biases == {True}
+
+
+def _check_warmup(
+    schedule: MultiStepSchedule | CosineSchedule | LinearSchedule | GroupWarmup,
+) -> None:
     name = type(schedule).__name__
     if schedule.warmup_iters < 0:
         raise ValueError(f"{name}: warmup_iters is {schedule.warmup_iters}, expected 0 or more")

@@ -11,7 +11,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 
 from mmdet_lite.engine.ema import ExponentialMovingAverage
-from mmdet_lite.engine.schedule import Schedule, build_lr_scheduler
+from mmdet_lite.engine.schedule import MomentumScheduler, Schedule, build_lr_scheduler
 from mmdet_lite.engine.settings import TrainSettings
 
 
@@ -21,7 +21,7 @@ class WeightUpdate:
     Args:
         model: the model, unwrapped, on its device.
         optimizer: over the model's trainable parameters.
-        schedule: the learning rate's factor as a function of the iteration.
+        schedule: the learning rate's factor as a function of the iteration, and maybe the momentum.
         settings: of the run.
         iterations_per_epoch: batches an epoch.
     """
@@ -41,6 +41,9 @@ class WeightUpdate:
         self.max_iterations = settings.length * settings.unit(iterations_per_epoch)
         self.lr_scheduler = build_lr_scheduler(
             schedule, optimizer, self.max_iterations, iterations_per_epoch, settings.accumulate
+        )
+        self.momentum = MomentumScheduler(
+            schedule, optimizer, iterations_per_epoch, settings.accumulate
         )
         device = next(model.parameters()).device
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
@@ -98,6 +101,7 @@ class WeightUpdate:
     def _next(self) -> None:
         self.optimizer.zero_grad()
         self.lr_scheduler.step()
+        self.momentum.set(self.lr_scheduler.last_epoch)
         self._norm = None
 
     def _parameters(self) -> list[Tensor]:

@@ -15,7 +15,7 @@ import torch
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
-from mmdet_lite.structures.coordinates import to_original_boxes
+from mmdet_lite.structures.coordinates import to_original_boxes, to_unclipped_boxes
 from mmdet_lite.structures.masks import paste_masks
 from mmdet_lite.structures.samples import Detections, ImageMeta
 
@@ -95,7 +95,8 @@ def to_coco_results(
     per_image = []
     for index, meta in enumerate(metas):
         valid = detections.valid[index]
-        boxes = to_original_boxes(detections.boxes[index][valid], meta)
+        found = detections.boxes[index][valid]
+        boxes = to_original_boxes(found, meta)
         masks = detections.masks[index][valid] if with_masks else None
         corners = boxes.double().cpu().numpy()
         per_image.append(
@@ -106,7 +107,7 @@ def to_coco_results(
                 scores=detections.scores[index][valid].float().cpu().numpy(),
                 boxes_xywh=np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]]),
                 sizes=np.tile(np.array(meta.ori_shape), (len(boxes), 1)),
-                rles=[] if masks is None else _paste_and_encode(masks, boxes, meta, detections),
+                rles=[] if masks is None else _paste_and_encode(masks, found, meta, detections),
             )
         )
     return merge_results(per_image)
@@ -159,6 +160,7 @@ def _paste_and_encode(
     masks: Tensor, boxes: Tensor, meta: ImageMeta, detections: Detections
 ) -> list[bytes]:
     height, width = meta.ori_shape
+    boxes = to_unclipped_boxes(boxes, meta)
     count = max(1, _PASTED_PIXELS // (height * width))
     rles: list[bytes] = []
     for start in range(0, len(masks), count):

@@ -13,12 +13,21 @@ def to_original_boxes(boxes: Tensor, meta: ImageMeta) -> Tensor:
 
     Args:
         boxes: (n, 4), network coordinates.
-        meta: how the image was scaled and mirrored.
+        meta: how the image was scaled, mirrored and padded.
+    """
+    original = to_unclipped_boxes(boxes, meta)
+    return clip_boxes(original[None], original.new_tensor(meta.ori_shape)[None])[0]
+
+
+def to_unclipped_boxes(boxes: Tensor, meta: ImageMeta) -> Tensor:
+    """As :func:`to_original_boxes`, but a box may reach out of the image, into what was padding.
+
+    Masks that were predicted for whole boxes must be pasted into whole boxes.
     """
     boxes = boxes.float()
-    original = boxes / boxes.new_tensor(meta.scale_factor).repeat(2)
-    original = flip_boxes(original, meta.ori_shape, meta.flip)
-    return clip_boxes(original[None], boxes.new_tensor(meta.ori_shape)[None])[0]
+    shifted = boxes - boxes.new_tensor(meta.offset).repeat(2)
+    original = shifted / boxes.new_tensor(meta.scale_factor).repeat(2)
+    return flip_boxes(original, meta.ori_shape, meta.flip)
 
 
 def to_network_boxes(boxes: Tensor, meta: ImageMeta) -> Tensor:
@@ -26,7 +35,8 @@ def to_network_boxes(boxes: Tensor, meta: ImageMeta) -> Tensor:
 
     Args:
         boxes: (n, 4), coordinates of the image in its file.
-        meta: how the image was scaled and mirrored.
+        meta: how the image was scaled, mirrored and padded.
     """
     boxes = flip_boxes(boxes, meta.ori_shape, meta.flip)
-    return boxes * boxes.new_tensor(meta.scale_factor).repeat(2)
+    scaled = boxes * boxes.new_tensor(meta.scale_factor).repeat(2)
+    return scaled + boxes.new_tensor(meta.offset).repeat(2)

@@ -101,6 +101,15 @@ class InstanceMasks:
             size,
         )
 
+    def warp(self, matrix: np.ndarray, size: tuple[int, int]) -> InstanceMasks:
+        """Move by a (2, 3) affine map into an image of (height, width) ``size``."""
+        return self._map(
+            # what a crop cut off stays away
+            lambda points: _clip_polygon(points, self.size) @ matrix[:, :2].T + matrix[:, 2],
+            lambda bitmap: warp_pixels(bitmap, matrix, size[::-1], cv2.INTER_NEAREST, 0),
+            size,
+        )
+
     def bitmaps(self) -> np.ndarray:
         """Rasterise: (n, H, W) uint8 in {0, 1}."""
         out = np.zeros((len(self.shapes), *self.size), dtype=np.uint8)
@@ -128,6 +137,23 @@ class InstanceMasks:
         if isinstance(shape, dict):
             return coco_mask.decode(shape)
         return shape
+
+
+def warp_pixels(
+    pixels: np.ndarray, matrix: np.ndarray, size: tuple[int, int], interpolation: int, pad_val: int
+) -> np.ndarray:
+    """Move an image or a bitmap by an affine map.
+
+    Args:
+        pixels: (H, W) or (H, W, 3) uint8.
+        matrix: (2, 3) from its coordinates to those of the result; pixel i is the range i to i + 1.
+        size: (width, height) of the result.
+        interpolation: OpenCV's flag.
+        pad_val: level where there is nothing.
+    """
+    centred = matrix.astype(np.float64)  # OpenCV's pixel i lies at i
+    centred[:, 2] += centred[:, :2].sum(axis=1) / 2 - 0.5
+    return cv2.warpAffine(pixels, centred, size, flags=interpolation, borderValue=(pad_val,) * 3)
 
 
 def tight_boxes(bitmaps: np.ndarray) -> np.ndarray:

@@ -31,6 +31,8 @@ class ImageMeta:
         shape: shape after the transforms, before padding to the batch.
         scale_factor: (x, y) factors from original to network coordinates.
         flip: '', 'horizontal', 'vertical' or 'both'.
+        offset: (x, y) in network coordinates of the upper left corner of the scaled and mirrored
+            picture: what lies before it is padding.
     """
 
     image_id: int
@@ -41,6 +43,7 @@ class ImageMeta:
     shape: tuple[int, int]
     scale_factor: tuple[float, float] = (1.0, 1.0)
     flip: str = ""
+    offset: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass
@@ -108,7 +111,7 @@ class Views:
     def metas(self) -> list[ImageMeta]:
         """The images as they are in their files, to which detections of all views are taken."""
         return [
-            replace(meta, shape=meta.ori_shape, scale_factor=(1.0, 1.0), flip="")
+            replace(meta, shape=meta.ori_shape, scale_factor=(1.0, 1.0), flip="", offset=(0.0, 0.0))
             for meta in self.batches[0].metas
         ]
 

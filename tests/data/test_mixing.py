@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mmdet_lite.data.mixing import CopyPaste, Mosaic
+from mmdet_lite.data.mixing import CopyPaste, MixUp, Mosaic
 from mmdet_lite.data.sample import Sample
 from mmdet_lite.structures.masks import InstanceMasks, tight_boxes
 
@@ -206,11 +206,48 @@ def test_mosaic_keeps_to_its_probability():
     assert sizes.count((40, 40)) + sizes.count((80, 80)) == 300
 
 
+@pytest.mark.parametrize("bitmaps", [False, True])
+def test_mixup_blends_and_keeps_the_objects_of_both(bitmaps):
+    sample = make((60, 80), [[10, 10, 50, 40]], 100, [[0, 0, 9, 9]], bitmaps=bitmaps)
+    partner = make((60, 80), [[40, 20, 70, 60], [0, 0, 9, 9]], 200, [[1, 1, 5, 5]], 2, first_id=7)
+    result = MixUp()(sample, rng(), lambda: partner)
+    assert result.boxes.tolist() == [[10, 10, 50, 40], [40, 20, 70, 60], [0, 0, 9, 9]]
+    assert result.annotation_ids.tolist() == [100, 7, 8] and result.image_id == 1
+    assert result.ignore_boxes.tolist() == [[0, 0, 9, 9], [1, 1, 5, 5]]
+    np.testing.assert_array_equal(tight_boxes(result.masks.bitmaps()), result.boxes)
+    assert len(np.unique(result.image)) == 1 and 120 < result.image[0, 0, 0] < 180
+
+
+def test_shares_of_mixup_are_those_of_the_beta_distribution():
+    sample, partner = make((2, 2), [], 0), make((2, 2), [], 200)
+    greys = [MixUp()(sample, rng(seed), lambda: partner).image[0, 0, 0] for seed in range(400)]
+    shares = 1 - np.array(greys) / 200
+    assert shares.mean() == pytest.approx(0.5, abs=0.01)
+    assert shares.std() == pytest.approx(0.5 / np.sqrt(65), abs=0.01)  # of beta(32, 32)
+
+
+def test_mixup_keeps_to_its_probability_and_draws_no_partner_in_vain():
+    sample, generator, drawn = make((4, 4), [], 0), rng(), []
+    for _ in range(300):
+        MixUp(prob=0.3)(sample, generator, lambda: drawn.append(1) or sample)
+    assert len(drawn) / 300 == pytest.approx(0.3, abs=0.06)
+
+
+def test_mixup_of_images_that_do_not_fit_is_an_error():
+    sample = make((40, 60), [], 0)
+    message = "image id 1 is 60 wide and 40 high and its partner, id 2, 40 wide and 60 high; put it"
+    with pytest.raises(ValueError, match=f"MixUp: {message}"):
+        MixUp()(sample, rng(), lambda: make((60, 40), [], 0, image_id=2))
+    with pytest.raises(ValueError, match="cannot be put together"):
+        MixUp()(sample, rng(), lambda: replace(sample, masks=None))
+
+
 def test_inputs_are_not_changed():
     sample, partner = (make((60, 80), [[10, 10, 50, 40]], grey) for grey in (50, 200))
     partner = replace(partner, boxes=partner.boxes + 5)
     paste(sample, partner)
     mosaic([sample, partner, partner, partner])
+    MixUp()(sample, rng(), lambda: partner)
     assert (sample.image == 50).all() and (partner.image == 200).all()
     assert sample.boxes.tolist() == [[10, 10, 50, 40]]
     assert sample.masks.bitmaps().sum() == partner.masks.bitmaps().sum() == 40 * 30
@@ -220,6 +257,8 @@ def test_inputs_are_not_changed():
     ("make_transform", "message"),
     [
         (lambda: CopyPaste(max_num_pasted=-1), "max_num_pasted must be 0 or more, got -1"),
+        (lambda: MixUp(prob=1.5), "MixUp: prob must be between 0 and 1, got 1.5"),
+        (lambda: MixUp(alpha=0), "MixUp: alpha must be larger than 0, got 0"),
         (lambda: Mosaic(size=640), "Mosaic: size must be two positive integers, got 640"),
         (lambda: Mosaic(pad_val=0.5), "Mosaic: pad_val must be a whole number from 0 to 255"),
         (lambda: Mosaic(prob=2), "Mosaic: prob must be between 0 and 1, got 2"),

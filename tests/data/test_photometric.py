@@ -1,6 +1,8 @@
+import cv2
 import numpy as np
+import pytest
 
-from mmdet_lite.data.photometric import PhotometricDistortion
+from mmdet_lite.data.photometric import HSVJitter, PhotometricDistortion
 
 
 class Scripted:
@@ -59,3 +61,54 @@ def test_result_is_uint8_and_boxes_stay(sample):
         out = PhotometricDistortion()(sample, np.random.default_rng(seed))
         assert out.image.dtype == np.uint8 and out.image.shape == (40, 60, 3)
         assert out.boxes is boxes
+
+
+class Factors:
+    """Stands for a generator: what is drawn of -1..1 for hue, saturation and value."""
+
+    def __init__(self, *values):
+        self.values = np.array(values, dtype=float)
+
+    def uniform(self, low, high, size):
+        return self.values
+
+
+def _hsv(image):
+    return cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL).astype(int)
+
+
+def test_hsv_jitter_multiplies_each_channel(sample):
+    sample = constant(sample, (150, 120, 75))
+    hue, saturation, value = _hsv(sample.image)[0, 0]
+    for draws, expected in (
+        ((0, 0, 1), (hue, saturation, value * 1.4)),
+        ((0, -1, 0), (hue, saturation * 0.3, value)),
+        ((1, 0, 0), (hue * 1.5, saturation, value)),
+        ((-1, 0, -1), (hue * 0.5, saturation, value * 0.6)),
+    ):
+        out = HSVJitter(0.5, 0.7, 0.4)(sample, Factors(*draws)).image
+        np.testing.assert_allclose(_hsv(out)[0, 0], expected, atol=2)
+
+
+def test_hsv_jitter_clips_what_is_bright_and_wraps_hues(sample):
+    sample = constant(sample, (250, 20, 90))  # a hue of 342 degrees
+    out = HSVJitter(0.1, 0.0, 1.0)(sample, Factors(1, 0, 1)).image
+    hue, _, value = _hsv(out)[0, 0]
+    assert value == 255 and hue * 360 / 256 == pytest.approx(342 * 1.1 - 360, abs=3)
+
+
+def test_hsv_jitter_draws_within_its_gains(sample):
+    values = []
+    for seed in range(200):
+        grey = constant(sample, (100, 100, 100))
+        out = HSVJitter()(grey, np.random.default_rng(seed)).image
+        assert (out == out[0, 0, 0]).all(), "grey has no hue"
+        values.append(int(out[0, 0, 0]))
+    assert 60 <= min(values) < 65 and 135 < max(values) <= 140
+
+
+def test_hsv_jitter_without_gains_changes_nothing(sample):
+    out = HSVJitter(0, 0, 0)(sample, np.random.default_rng(0))
+    assert (out.image == sample.image).all()
+    with pytest.raises(ValueError, match="HSVJitter: saturation must be between 0 and 1, got 1.5"):
+        HSVJitter(saturation=1.5)

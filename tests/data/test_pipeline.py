@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 
 from mmdet_lite.data.dataset import DetectionDataset
-from mmdet_lite.data.pipeline import MixingTransform, RandomChoice, run_pipeline
+from mmdet_lite.data.pipeline import (
+    MixingTransform,
+    RandomChoice,
+    UntilEpoch,
+    UntilIteration,
+    run_pipeline,
+)
 from mmdet_lite.data.sample import SampleRef
 from mmdet_lite.data.transforms import RandomFlip
 from mmdet_lite.registry import TRANSFORMS, build
@@ -81,6 +87,64 @@ def test_random_choice_is_built_with_its_transforms(sample):
 def test_random_choice_names_what_is_wrong(arguments, message):
     with pytest.raises(ValueError, match=f"RandomChoice: {message}"):
         RandomChoice(**arguments)
+
+
+def test_a_phase_ends_with_its_epoch(sample):
+    phases = UntilEpoch(2, [Name("a"), Mix()], then=[Name("b")])
+    start, partner = replace(sample, file="."), replace(sample, file="p")
+    rng = np.random.default_rng(0)
+    samples = [replace(start, epoch=epoch) for epoch in range(4)]
+    files = [run_pipeline([phases], one, rng, lambda: partner).file for one in samples]
+    assert files == [".a(pa)", ".a(pa)", ".b", ".b"]
+
+
+def test_a_phase_ends_with_its_iteration_and_may_be_followed_by_nothing(sample):
+    phases = UntilIteration(10, [Name("a")])
+    start = replace(sample, file=".")
+    files = [
+        phases(replace(start, iteration=iteration, epoch=99), None, None).file
+        for iteration in (0, 9, 10, 11)
+    ]
+    assert files == [".a", ".a", ".", "."]
+
+
+@pytest.mark.parametrize(
+    ("make_transform", "message"),
+    [
+        (lambda: UntilEpoch(-1, []), "UntilEpoch: epoch must be a whole number from 0 on, got -1"),
+        (lambda: UntilEpoch(2.5, []), "UntilEpoch: epoch must be a whole number"),
+        (lambda: UntilIteration(True, []), "UntilIteration: iteration must be a whole number"),
+        (
+            lambda: UntilEpoch(1, RandomFlip()),
+            "transforms must be a list of transforms, got",
+        ),
+        (lambda: UntilEpoch(1, [], None), "UntilEpoch: then must be a list .*, got None"),
+    ],
+)
+def test_phases_name_what_is_wrong(make_transform, message):
+    with pytest.raises(ValueError, match=message):
+        make_transform()
+
+
+@pytest.mark.parametrize("kind", ["UntilEpoch", "UntilIteration"])
+def test_samples_and_their_partners_are_of_the_same_phase(sample, kind):
+    class Many(DetectionDataset):
+        def __len__(self):
+            return 1000
+
+        def load(self, index):
+            return replace(sample, index=index, file=str(index))
+
+    class Place:
+        def __call__(self, sample, rng):
+            return replace(sample, file=f"{sample.epoch},{sample.iteration}")
+
+    first, second = [dict(type=Mix)], [dict(type="RandomFlip", prob=0)]
+    end = {"UntilEpoch": {"epoch": 3}, "UntilIteration": {"iteration": 30}}[kind]
+    phases = build(dict(type=kind, transforms=first, then=second, **end), TRANSFORMS)
+    dataset = Many("abcd", range(4), [Place(), phases], seed=1)
+    files = [dataset[SampleRef(5, epoch=e, iteration=10 * e)].file for e in (1, 2, 3)]
+    assert files == ["1,10(1,10)", "2,20(2,20)", "3,30"]
 
 
 def test_mixing_transform_that_returns_nothing_is_named(run):

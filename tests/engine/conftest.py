@@ -84,6 +84,8 @@ def make_trainer(tmp_path):
     def make(
         model=None,
         optimizer=SGD,
+        param_groups=None,
+        schedule=None,
         hooks=(),
         loader=toy_loader,
         evaluate=evaluate,
@@ -96,8 +98,8 @@ def make_trainer(tmp_path):
         logs.append(log)
         return Trainer(
             model=model,
-            optimizer=build_optimizer(optimizer, model),
-            schedule=MultiStepSchedule(milestones=[2], warmup_iters=3),
+            optimizer=build_optimizer(optimizer, model, param_groups),
+            schedule=schedule or MultiStepSchedule(milestones=[2], warmup_iters=3),
             data=RunData(loader, ITERATIONS_PER_EPOCH, 2, evaluate, metric_names),
             settings=TrainSettings(**settings),
             log=log,

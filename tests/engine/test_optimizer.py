@@ -56,6 +56,22 @@ def test_biases_may_learn_faster_but_not_those_of_norms():
     }
 
 
+def test_biases_may_form_groups_of_their_own():
+    rules = {"norm_decay": 0.0, "bias_decay": 0.0}
+    together = build_optimizer(SGD, small_model(), rules)
+    assert [g["param_names"] for g in together.param_groups] == [
+        ["backbone.weight"],
+        ["backbone.bias", "norm.weight", "norm.bias"],
+    ]
+    split = build_optimizer(SGD, small_model(), {**rules, "split_biases": True})
+    assert [g["param_names"] for g in split.param_groups] == [
+        ["backbone.weight"],
+        ["norm.weight"],
+        ["backbone.bias", "norm.bias"],
+    ]
+    assert rates(split) == rates(together)
+
+
 def test_factors_of_all_matching_patterns_are_multiplied():
     rules = {
         "lr_multipliers": {"backbone": 0.1, r"bias$": 2.0},

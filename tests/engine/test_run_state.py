@@ -12,6 +12,7 @@ import torch
 
 from mmdet_lite.engine.checkpoint import load_checkpoint, save_checkpoint
 from mmdet_lite.engine.hooks import EarlyStopping, Hook
+from mmdet_lite.engine.schedule import GroupWarmup, LinearSchedule
 from mmdet_lite.engine.signals import EXIT_PREEMPTED, Preempted
 
 SGD = {"type": "SGD", "lr": 0.05, "momentum": 0.9, "weight_decay": 1e-3}
@@ -82,6 +83,14 @@ CASES = {
         "ema": {"decay": 0.9, "ramp_up": 5},
     },
     "sgd, fp16 with its scaler": {"optimizer": SGD, "max_epochs": 4, "precision": "fp16"},
+    "inside the warm-up of groups and momentum, with accumulated batches": {
+        "optimizer": SGD,
+        "param_groups": {"norm_decay": 0.0, "bias_decay": 0.0, "split_biases": True},
+        "schedule": GroupWarmup(LinearSchedule(0.1), warmup_epochs=3, warmup_iters=0),  # to 12
+        "max_iters": 16,
+        "checkpoint_interval": 3,
+        "accumulate": 2,
+    },
     "sgd, bf16, channels last, accumulated over an epoch's end": {
         "optimizer": SGD,
         "max_epochs": 4,
@@ -256,6 +265,30 @@ def test_optimizer_settings_that_a_resumed_run_does_not_take_are_told(
     caplog.clear()
     make_trainer(max_iters=4).resume(tmp_path / "iter_2.pth")
     assert "replaces" not in caplog.text
+
+
+def test_the_warm_up_of_the_momentum_is_no_other_setting(make_trainer, tmp_path, caplog):
+    def make(momentum=0.9, length=2):
+        return make_trainer(
+            optimizer={**SGD, "momentum": momentum},
+            param_groups={"split_biases": True},
+            schedule=GroupWarmup(LinearSchedule(), warmup_iters=8, warmup_epochs=0),
+            max_iters=length,
+        )
+
+    first = make()
+    first.train()
+    assert first.optimizer.param_groups[0]["momentum"] == pytest.approx(0.825)
+    resumed = make(length=10)
+    assert resumed.optimizer.param_groups[0]["momentum"] == 0.8
+    resumed.resume(tmp_path / "iter_2.pth")
+    assert "replaces" not in caplog.text
+    assert resumed.optimizer.param_groups[0]["momentum"] == pytest.approx(0.825)
+    resumed.train()
+    assert resumed.optimizer.param_groups[0]["momentum"] == 0.9
+    with caplog.at_level("WARNING", "mmdet_lite"):
+        make(momentum=0.5).resume(tmp_path / "iter_2.pth")
+    assert "this replaces initial_momentum 0.5 by 0.9. To" in caplog.text
 
 
 def test_other_arithmetic_is_told(make_trainer, tmp_path, caplog, monkeypatch):

@@ -87,6 +87,54 @@ def _logged_after(iteration, work_dir):
     return {place: record for place, record in logged(work_dir).items() if place[1] > iteration}
 
 
+# Mosaic and mixup until the third epoch, biases and momentum warmed up to iteration 13.
+_ONE_STAGE = {
+    "train.max_iters": 14,
+    "train.checkpoint_interval": 1,
+    "train.val_interval": 14,
+    "train.keep_last": 14,
+    "train_data.dataset.pipeline": [
+        {
+            "type": "UntilEpoch",
+            "epoch": 2,
+            "transforms": [
+                {"type": "Mosaic", "size": (48, 48)},
+                {"type": "RandomAffine", "size": (64, 64), "degrees": 10},
+                {"type": "MixUp", "prob": 0.5},
+            ],
+            "then": [{"type": "Letterbox", "size": (64, 64)}],
+        },
+        {"type": "UntilIteration", "iteration": 12, "transforms": [{"type": "HSVJitter"}]},
+    ],
+    "optimizer": {"type": "SGD", "lr": 5e-3, "momentum": 0.9},
+    "param_groups": {"norm_decay": 0.0, "bias_decay": 0.0, "split_biases": True},
+    "schedule": {
+        "type": "GroupWarmup",
+        "schedule": {"type": "LinearSchedule"},
+        "warmup_epochs": 1,
+        "warmup_iters": 13,
+    },
+}
+
+
+def test_a_resume_across_the_end_of_mosaic_in_a_warm_up_of_groups(tmp_path, record_row):
+    train_here(tmp_path / "straight", _ONE_STAGE)
+    states = {n: load_checkpoint(tmp_path / f"straight/iter_{n}.pth") for n in (8, 14)}
+    groups = {n: state["optimizer"]["param_groups"] for n, state in states.items()}
+    assert 0.8 < groups[8][0]["momentum"] < groups[14][0]["momentum"] == 0.9
+    assert len({group["lr"] for group in groups[8]}) == 2
+    for iteration, num_workers in ((8, 0), (10, 2), (12, 1)):
+        work_dir = tmp_path / str(iteration)
+        options = _ONE_STAGE | {"train_data.num_workers": num_workers}
+        train_here(work_dir, options, resume=tmp_path / f"straight/iter_{iteration}.pth")
+        assert_same(final_state(work_dir), final_state(tmp_path / "straight"))
+    record_row(
+        "resume across the end of mosaic and mixup, while biases and momentum are warmed up",
+        "final state bit-identical to the undisturbed run's, with 0, 1 and 2 workers",
+        "nothing",
+    )
+
+
 def test_a_resume_of_a_resumed_run(straight, tmp_path, record_row):
     for interrupted_at in (4, 6, 11, 12, 17):
         hooks = [*_OPTIONS["hooks"], {"type": "CtrlCAt", "iteration": interrupted_at}]
