@@ -9,10 +9,24 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmdet_lite.models.dense_heads import FCOSHead
-from mmdet_lite.models.losses import BinaryCrossEntropyLoss, FocalLoss, IoULoss
+from mmdet_lite.models.assigners import ShapeRatioAssigner
+from mmdet_lite.models.dense_heads import FCOSHead, YOLOv5Head, YOLOv5Output
+from mmdet_lite.models.losses import (
+    BinaryCrossEntropyLoss,
+    CIoULoss,
+    FocalLoss,
+    IoULoss,
+    SigmoidCrossEntropyLoss,
+)
+from mmdet_lite.models.priors import YOLOAnchorGenerator
 from mmdet_lite.models.roi_heads.mask_branch import mask_loss, num_mask_rois
-from mmdet_lite.models.targets import BoxTargets, anchor_target, bbox_target, mask_target
+from mmdet_lite.models.targets import (
+    BoxTargets,
+    anchor_target,
+    bbox_target,
+    entry_target,
+    mask_target,
+)
 from mmdet_lite.registry import MODELS, build
 from mmdet_lite.structures.samples import Batch, GroundTruth, ImageMeta, Proposals, to_device
 
@@ -160,6 +174,33 @@ class Regions:
         ).to(self.batch.images.device)
         return head.loss, (head(self.feats), self.batch)
 
+    def yolov5_targets(self) -> tuple[Callable, tuple]:
+        head, output, batch = self._yolov5()
+
+        def run(sizes: torch.Tensor, gt: GroundTruth):
+            return entry_target(output.priors, sizes, gt, head.assigner, head.num_classes)
+
+        return run, (head.sizes, batch.gt)
+
+    def yolov5_loss(self) -> tuple[Callable, tuple]:
+        head, output, batch = self._yolov5()
+        balance = head.obj_balance.clone()
+
+        def run(output: YOLOv5Output, batch: Batch):
+            head.obj_balance.copy_(balance)  # which the last call has changed
+            return head.loss(output, batch)
+
+        return run, (output, batch)
+
+    def _yolov5(self) -> tuple[YOLOv5Head, YOLOv5Output, Batch]:
+        sizes = [[(8, 10), (16, 12)], [(20, 30), (40, 40)], [(50, 60), (90, 70)]]
+        head = YOLOv5Head(
+            *(3, [8, 8, 8], YOLOAnchorGenerator([8, 16, 32], sizes), ShapeRatioAssigner()),
+            *(SigmoidCrossEntropyLoss(), SigmoidCrossEntropyLoss(), CIoULoss(min_iou=0)),
+            autobalance=True,
+        ).to(self.batch.images.device)
+        return head, head(self.feats[1:4]), self.batch
+
     def _targets(self):
         run, args = self.roi_targets()
         return run(*args)
@@ -167,7 +208,7 @@ class Regions:
 
 REGIONS = [
     *("anchor_targets", "rpn_loss", "roi_targets", "box_loss", "mask_targets", "mask_loss"),
-    *("refined_boxes", "retina_loss", "fcos_loss"),
+    *("refined_boxes", "retina_loss", "fcos_loss", "yolov5_targets", "yolov5_loss"),
 ]
 
 
