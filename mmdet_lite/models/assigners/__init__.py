@@ -4,6 +4,7 @@ from mmdet_lite.models.assigners.dynamic_assigner import DynamicAssigner
 from mmdet_lite.models.assigners.fcos_assigner import FCOSAssigner
 from mmdet_lite.models.assigners.max_iou_assigner import IGNORE, NEGATIVE, MaxIoUAssigner
 from mmdet_lite.models.assigners.shape_ratio_assigner import ShapeRatioAssigner
+from mmdet_lite.models.assigners.task_aligned_assigner import TaskAlignedAssigner
 
 __all__ = [
     "IGNORE",
@@ -12,4 +13,5 @@ __all__ = [
     "FCOSAssigner",
     "MaxIoUAssigner",
     "ShapeRatioAssigner",
+    "TaskAlignedAssigner",
 ]

@@ -74,6 +74,21 @@ def normalize(avg_factor: Tensor, normalizer: Normalizer) -> Tensor:
     return total / num_processes()
 
 
+def batch_factor(like: Tensor, normalizer: Normalizer) -> Tensor:
+    """By what a loss is multiplied that is to grow with the batch, as the YOLOs' do.
+
+    Args:
+        like: (B, ...), a tensor of the batch of this process.
+        normalizer: with 'global' the losses of all processes get the same factor.
+
+    Returns:
+        scalar: the number of images in the batches of all processes.
+    """
+    size = normalize(like.new_full((), float(len(like))), normalizer)
+    is_distributed = dist.is_available() and dist.is_initialized()
+    return size * dist.get_world_size() if is_distributed else size
+
+
 def check_normalizer(value: str) -> Normalizer:
     """Validate a config value.
 
