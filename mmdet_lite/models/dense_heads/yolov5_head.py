@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mmdet_lite.models.assigners.shape_ratio_assigner import ShapeRatioAssigner
 from mmdet_lite.models.class_rows import ClassRows
 from mmdet_lite.models.dense_heads.flatten import flatten_map
-from mmdet_lite.models.losses.reduce import check_normalizer, normalize, num_processes
+from mmdet_lite.models.losses.reduce import batch_factor, check_normalizer, normalize
 from mmdet_lite.models.nms import NMS, SoftNMS
 from mmdet_lite.models.postprocess import best_candidates, dense_nms
 from mmdet_lite.models.priors.anchor_generator import Priors
@@ -175,10 +175,12 @@ class YOLOv5Head(nn.Module):
         target_boxes = xyxy_from_cxcywh(targets.boxes)
         with torch.no_grad():
             quality = aligned_ciou(boxes, target_boxes).clamp(min=0)
-        factor = len(output.raw) * num_processes()
+            scores = objectness_target(targets, quality, len(output.priors.ids))
+        valid = output.priors.valid_flags(batch.shapes, batch.pad_shapes)
+        factor = batch_factor(output.raw, self.normalizer)
         return {
             "loss_cls": factor * self._class_loss(entries[..., _CLASSES], targets.labels, weights),
-            "loss_obj": factor * self._objectness_loss(output, targets, quality),
+            "loss_obj": factor * self._objectness_loss(output, scores, valid),
             "loss_bbox": factor
             * self.loss_bbox(
                 boxes.flatten(0, 2), target_boxes.flatten(0, 2), weights.flatten(), 1.0
@@ -196,21 +198,15 @@ class YOLOv5Head(nn.Module):
             logits.flatten(0, 2), scores.flatten(0, 2), weights.flatten(), self.num_classes
         )
 
-    def _objectness_loss(
-        self, output: YOLOv5Output, targets: EntryTargets, quality: Tensor
-    ) -> Tensor:
-        """A scalar; ``quality`` (B, L, E) is what each entry's prior has to score."""
-        sizes = output.priors.level_sizes
-        logits = output.raw[..., _OBJECTNESS].split(sizes, dim=1)
-        scores = objectness_target(targets, quality, output.raw.shape[1]).split(sizes, dim=1)
-        numbers = [logit.new_full((), logit.numel()) for logit in logits]
-        counts = normalize(torch.stack(numbers), self.normalizer)
+    def _objectness_loss(self, output: YOLOv5Output, scores: Tensor, valid: Tensor) -> Tensor:
+        """A scalar; ``scores`` (B, A) are the targets, ``valid`` (B, A) says which anchors count."""
+        tensors = (output.raw[..., _OBJECTNESS], scores, valid.float())
+        levels = [tensor.split(output.priors.level_sizes, dim=1) for tensor in tensors]
+        counts = normalize(torch.stack([w.sum() for w in levels[2]]), self.normalizer)
         losses = torch.stack(
             [
-                self.loss_obj(
-                    logit.reshape(-1, 1), score.reshape(-1, 1), torch.ones_like(score).flatten(), n
-                )
-                for logit, score, n in zip(logits, scores, counts, strict=True)
+                self.loss_obj(logits.reshape(-1, 1), target.reshape(-1, 1), weight.flatten(), count)
+                for logits, target, weight, count in zip(*levels, counts, strict=True)
             ]
         )
         total = (losses * self.obj_balance.clone()).sum()  # as it was for the backward pass

@@ -84,9 +84,7 @@ def batch_factor(like: Tensor, normalizer: Normalizer) -> Tensor:
     Returns:
         scalar: the number of images in the batches of all processes.
     """
-    size = normalize(like.new_full((), float(len(like))), normalizer)
-    is_distributed = dist.is_available() and dist.is_initialized()
-    return size * dist.get_world_size() if is_distributed else size
+    return normalize(like.new_full((), float(len(like))), normalizer) * num_processes()
 
 
 def check_normalizer(value: str) -> Normalizer:
