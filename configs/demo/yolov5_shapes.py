@@ -35,7 +35,6 @@ train = dict(
     max_iters=1200,
     val_interval=600,
     log_interval=20,
-    precision="bf16",
     channels_last=True,
     clip_grad_norm=10.0,
 )

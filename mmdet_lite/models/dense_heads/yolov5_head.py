@@ -199,7 +199,7 @@ class YOLOv5Head(nn.Module):
         )
 
     def _objectness_loss(self, output: YOLOv5Output, scores: Tensor, valid: Tensor) -> Tensor:
-        """A scalar; ``scores`` (B, A) are the targets, ``valid`` (B, A) says which anchors count."""
+        """A scalar; ``scores`` (B, A) are the targets, ``valid`` (B, A) the anchors that count."""
         tensors = (output.raw[..., _OBJECTNESS], scores, valid.float())
         levels = [tensor.split(output.priors.level_sizes, dim=1) for tensor in tensors]
         counts = normalize(torch.stack([w.sum() for w in levels[2]]), self.normalizer)
