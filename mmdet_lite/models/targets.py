@@ -153,6 +153,7 @@ class EntryTargets:
 @torch.no_grad()
 def entry_target(
     priors: Priors,
+    prior_valid: Tensor,
     sizes: Tensor,
     gt: GroundTruth,
     assigner: ShapeRatioAssigner,
@@ -162,12 +163,14 @@ def entry_target(
 
     Args:
         priors: A priors, shared by the batch.
+        prior_valid: (B, A) bool; the others learn nothing.
         sizes: (L, N, 2) widths and heights of the N priors of a cell of each level.
         gt: padded ground truth.
         assigner: lists the entries.
         num_classes: K; 1 makes every object class 0.
     """
     inds, valid = assigner.assign(priors, sizes, gt)
+    valid &= prior_valid.gather(1, inds.flatten(1)).view_as(inds)
     num_gt = gt.valid.shape[1]
     times = inds.shape[2] // num_gt  # entries of a ground truth
     strides = priors.strides[inds].flip(-1)  # (B, L, E, 2): x, y

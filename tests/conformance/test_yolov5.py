@@ -82,7 +82,8 @@ def _targets(name: str) -> tuple[YOLOv5Output, EntryTargets]:
     head, key = _head(), TARGETS[name]
     output = _output(head, _maps())
     gt = _batch(None if key is None else LOSS[key], META["batch_size"]).gt
-    return output, entry_target(output.priors, head.sizes, gt, head.assigner, META["nc"])
+    valid = torch.ones(output.raw.shape[:2], dtype=torch.bool)
+    return output, entry_target(output.priors, valid, head.sizes, gt, head.assigner, META["nc"])
 
 
 def _entries(output: YOLOv5Output, targets: EntryTargets, level: int) -> dict[str, Tensor]:

@@ -177,10 +177,12 @@ class Regions:
     def yolov5_targets(self) -> tuple[Callable, tuple]:
         head, output, batch = self._yolov5()
 
-        def run(sizes: torch.Tensor, gt: GroundTruth):
-            return entry_target(output.priors, sizes, gt, head.assigner, head.num_classes)
+        def run(sizes: torch.Tensor, batch: Batch):
+            priors = output.priors
+            valid = priors.valid_flags(batch.shapes, batch.pad_shapes)
+            return entry_target(priors, valid, sizes, batch.gt, head.assigner, head.num_classes)
 
-        return run, (head.sizes, batch.gt)
+        return run, (head.sizes, batch)
 
     def yolov5_loss(self) -> tuple[Callable, tuple]:
         head, output, batch = self._yolov5()

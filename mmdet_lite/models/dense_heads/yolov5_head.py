@@ -164,7 +164,10 @@ class YOLOv5Head(nn.Module):
         Returns:
             ``loss_cls``, ``loss_obj`` and ``loss_bbox``, scalars.
         """
-        targets = entry_target(output.priors, self.sizes, batch.gt, self.assigner, self.num_classes)
+        prior_valid = output.priors.valid_flags(batch.shapes, batch.pad_shapes)
+        targets = entry_target(
+            output.priors, prior_valid, self.sizes, batch.gt, self.assigner, self.num_classes
+        )
         inds = targets.inds.flatten(1)[..., None].expand(-1, -1, output.raw.shape[2])
         entries = output.raw.gather(1, inds).unflatten(1, targets.inds.shape[1:])
         counts = normalize(targets.valid.sum(dim=(0, 2)).float(), self.normalizer)  # (L,)
@@ -176,11 +179,10 @@ class YOLOv5Head(nn.Module):
         with torch.no_grad():
             quality = aligned_ciou(boxes, target_boxes).clamp(min=0)
             scores = objectness_target(targets, quality, len(output.priors.ids))
-        valid = output.priors.valid_flags(batch.shapes, batch.pad_shapes)
         factor = batch_factor(output.raw, self.normalizer)
         return {
             "loss_cls": factor * self._class_loss(entries[..., _CLASSES], targets.labels, weights),
-            "loss_obj": factor * self._objectness_loss(output, scores, valid),
+            "loss_obj": factor * self._objectness_loss(output, scores, prior_valid),
             "loss_bbox": factor
             * self.loss_bbox(
                 boxes.flatten(0, 2), target_boxes.flatten(0, 2), weights.flatten(), 1.0

@@ -39,10 +39,13 @@ class YOLOAnchorGenerator(AnchorGenerator):
 
 def _check_sizes(sizes: Sequence, num_levels: int) -> None:
     counts = {len(of_level) for of_level in sizes}
-    pairs = [pair for of_level in sizes for pair in of_level]
-    is_pair = all(len(pair) == 2 and min(pair) > 0 for pair in pairs)
-    if len(sizes) != num_levels or len(counts) != 1 or not pairs or not is_pair:
+    are_pairs = all(_is_pair(pair) for of_level in sizes for pair in of_level)
+    if len(sizes) != num_levels or len(counts) != 1 or 0 in counts or not are_pairs:
         raise ValueError(
             f"YOLOAnchorGenerator: base_sizes must be {num_levels} lists, one a stride, of equally "
             f"many (width, height) in pixels, got {sizes!r}"
         )
+
+
+def _is_pair(value: object) -> bool:
+    return isinstance(value, (list, tuple)) and len(value) == 2 and min(value) > 0
