@@ -447,7 +447,7 @@ def _convert_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", help="file to write: NAME.pth or NAME.safetensors")
     parser.add_argument(
         "--kind",
-        choices=["auto", "torchvision", "detectron2", "resnet", "mmdet"],
+        choices=["auto", "torchvision", "detectron2", "resnet", "yolo", "mmdet"],
         default="auto",
         help="whose it is (auto: found out by the names in it)",
     )

@@ -203,6 +203,20 @@ class Regions:
         ).to(self.batch.images.device)
         return head, head(self.feats[1:4]), self.batch
 
+    def yolov8_loss(self) -> tuple[Callable, tuple]:
+        cfg = Config.fromfile(CONFIG.with_name("yolov8_n.py")).model.bbox_head
+        cfg.update(num_classes=3, in_channels=[8] * 3, strides=[4, 8, 16])
+        cfg.assigner.min_side = 8
+        head = build(cfg, MODELS).to(self.batch.images.device)
+        return head.loss, (head(self.feats[:3]), self.batch)
+
+    def retina_with_task_alignment_loss(self) -> tuple[Callable, tuple]:
+        cfg = Config.fromfile(CONFIG.with_name("retinanet_r50_fpn.py")).model.bbox_head
+        cfg.update(num_classes=3, in_channels=8, feat_channels=8)
+        cfg.assigner, cfg.loss_cls = {"type": "TaskAlignedAssigner"}, {"type": "QualityFocalLoss"}
+        head = build(cfg, MODELS).to(self.batch.images.device)
+        return head.loss, (head(self.feats), self.batch)
+
     def _targets(self):
         run, args = self.roi_targets()
         return run(*args)
@@ -211,6 +225,7 @@ class Regions:
 REGIONS = [
     *("anchor_targets", "rpn_loss", "roi_targets", "box_loss", "mask_targets", "mask_loss"),
     *("refined_boxes", "retina_loss", "fcos_loss", "yolov5_targets", "yolov5_loss"),
+    *("yolov8_loss", "retina_with_task_alignment_loss"),
 ]
 
 
