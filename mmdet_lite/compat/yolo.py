@@ -66,13 +66,31 @@ _V8 = _Layout(
         (r"cv3\.(\d)\.(\d)\.(.+)", r"cls_branches.\1.\2.\3"),
     ],
 )
+_V5 = _Layout(
+    layers=_BACKBONE
+    | {
+        **{10: "neck.reduce_convs.1", 13: "neck.top_down_blocks.1"},
+        **{14: "neck.reduce_convs.0", 17: "neck.top_down_blocks.0"},
+        **{18: "neck.downsamples.0", 20: "neck.bottom_up_blocks.0"},
+        **{21: "neck.downsamples.1", 23: "neck.bottom_up_blocks.1"},
+    },
+    head=24,
+    in_head=[(r"m\.(\d)\.(weight|bias)", r"convs.\1.\2")],
+)
+_V5_ANCHORS = ("anchors", "anchor_grid")  # not learnt; the second, in pixels, only of old releases
+_V5_STRIDES = (8, 16, 32)
+_V5_COCO_ANCHORS = [  # of configs/yolov5/
+    [(10, 13), (16, 30), (33, 23)],
+    [(30, 61), (62, 45), (59, 119)],
+    [(116, 90), (156, 198), (373, 326)],
+]
 _V8_BINS = "dfl.conv.weight"  # not learnt: 0, 1, 2, ...
-_V8_SIZES = {16: "n", 32: "s", 48: "m"}  # by the stem's channels
+_SIZES = {16: "n", 32: "s", 48: "m"}  # by the stem's channels
 
 
 def is_yolo(names: Collection[str]) -> bool:
-    """Whether parameters are named as in YOLOv8."""
-    return any(re.fullmatch(_PREFIX.pattern + r"cv2\.0\.0\.conv\.weight", n) for n in names)
+    """Whether parameters are named as in YOLOv5 or YOLOv8."""
+    return _is_yolov5(names) or any(_in_head(n, r"cv2\.0\.0\.conv\.weight") for n in names)
 
 
 def convert_yolo(content: dict) -> Converted:
@@ -82,26 +100,48 @@ def convert_yolo(content: dict) -> Converted:
         content: a state dict, or a checkpoint with one as ``model`` or ``state_dict``.
 
     Raises:
-        ValueError: it is another network than those of ``configs/yolov8/``.
+        ValueError: it is another network than those of ``configs/yolov5/`` and
+            ``configs/yolov8/``.
     """
     found = content.get("model", content.get("state_dict", content))
     state = require_tensors(found, "the checkpoint")
-    weights = convert_yolov8_state_dict(state)
-    channels = len(weights["backbone.stem.conv.weight"])
-    if channels not in _V8_SIZES:
-        raise ValueError(
-            f"its first convolution has {channels} channels; there are configs of YOLOv8 n, s and "
-            f"m, which have {', '.join(map(str, _V8_SIZES))}"
-        )
-    size, count = _V8_SIZES[channels], len(weights["bbox_head.cls_branches.0.2.bias"])
+    if _is_yolov5(state):
+        generation, weights = "yolov5", convert_yolov5_state_dict(state)
+        anchors = len(_V5_COCO_ANCHORS[0])
+        count = len(weights["bbox_head.convs.0.bias"]) // anchors - 5
+        options = _anchor_options(state)
+    else:
+        generation, weights = "yolov8", convert_yolov8_state_dict(state)
+        count, options = len(weights["bbox_head.cls_branches.0.2.bias"]), {}
+    size = _size(weights, generation)
     return Converted(
         weights=weights,
-        source=f"YOLOv8 {size}",
-        config=f"configs/yolov8/yolov8_{size}_640_coco.py",
-        options={} if count == 80 else {"model.bbox_head.num_classes": count},
+        source=f"{generation.replace('yolo', 'YOLO')} {size}",
+        config=f"configs/{generation}/{generation}_{size}_640_coco.py",
+        options=options | ({} if count == 80 else {"model.bbox_head.num_classes": count}),
         notes=["Images are RGB, resized to fit in 640 x 640 and padded with grey (114)"],
         classes=list(COCO_CLASSES.values()) if count == 80 else None,
     )
+
+
+def convert_yolov5_state_dict(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Rename parameters, and give fused convolutions a norm; the anchors are in the config.
+
+    Args:
+        state: state dict of a YOLOv5 detector, of which each convolution may be fused or not.
+
+    Returns:
+        A state dict for the models of ``configs/yolov5/``.
+
+    Raises:
+        ValueError: a parameter is not one of YOLOv5's.
+    """
+    renamed = {
+        _rename(name, _V5, "YOLOv5"): value
+        for name, value in state.items()
+        if not any(_in_head(name, anchors) for anchors in _V5_ANCHORS)
+    }
+    return add_batch_counts(_with_norms(renamed))
 
 
 def convert_yolov8_state_dict(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -123,6 +163,42 @@ def convert_yolov8_state_dict(state: dict[str, Tensor]) -> dict[str, Tensor]:
         else:
             converted[_rename(name, _V8, "YOLOv8")] = value
     return add_batch_counts(_with_norms(converted))
+
+
+def _is_yolov5(names: Collection[str]) -> bool:
+    return any(_in_head(name, r"m\.0\.weight") for name in names)
+
+
+def _in_head(name: str, pattern: str) -> bool:
+    """Whether it is a parameter of a layer, called like this in it; only heads have such."""
+    return re.fullmatch(_PREFIX.pattern + pattern, name) is not None
+
+
+def _size(weights: dict[str, Tensor], generation: str) -> str:
+    """The letter of the config that has such a network."""
+    channels = len(weights["backbone.stem.conv.weight"])
+    if channels not in _SIZES:
+        raise ValueError(
+            f"its first convolution has {channels} channels; there are configs of "
+            f"{generation.replace('yolo', 'YOLO')} n, s and m, which have "
+            f"{', '.join(map(str, _SIZES))}"
+        )
+    return _SIZES[channels]
+
+
+def _anchor_options(state: dict[str, Tensor]) -> dict[str, object]:
+    """Anchors in the config's form, where they are not COCO's; the weights have them in strides."""
+    anchors = next((value for name, value in state.items() if _in_head(name, "anchors")), None)
+    if anchors is None:
+        return {}
+    strides = torch.tensor(_V5_STRIDES, dtype=torch.float32).reshape(-1, 1, 1)
+    if anchors.dim() != 3 or len(anchors) != len(strides):
+        raise ValueError(f"its anchors are {tuple(anchors.shape)}, expected (3, anchors, 2)")
+    sizes = (anchors.float().cpu() * strides).double().numpy().round(3).tolist()
+    sizes = [[tuple(pair) for pair in level] for level in sizes]
+    if sizes == _V5_COCO_ANCHORS:
+        return {}
+    return {"model.bbox_head.prior_generator.base_sizes": sizes}
 
 
 def _rename(name: str, layout: _Layout, generation: str) -> str:
