@@ -341,6 +341,23 @@ def _browse(args: argparse.Namespace) -> None:
     print(f"wrote {len(files)} pictures to {args.out_dir}")
 
 
+def _anchors_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_config(parser)
+    parser.add_argument(
+        "--fit", action="store_true", help="look for other anchors also where these are good enough"
+    )
+    parser.add_argument(
+        "--num", type=_positive, default=2000, help="read at most so many images (2000)"
+    )
+
+
+def _anchors(args: argparse.Namespace) -> None:
+    from mmdet_lite.apis.anchors import report_anchors
+    from mmdet_lite.apis.config import load_config
+
+    print(report_anchors(load_config(args.config, args.cfg_options), args.num, args.fit))
+
+
 def _replay_arguments(parser: argparse.ArgumentParser) -> None:
     _add_config(parser)
     parser.add_argument("batch", help="batch_rank_<r>.pth that a run left in nonfinite_iter_<n>")
@@ -489,7 +506,7 @@ def _convert_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", help="file to write: NAME.pth or NAME.safetensors")
     parser.add_argument(
         "--kind",
-        choices=["auto", "torchvision", "detectron2", "resnet", "mmdet"],
+        choices=["auto", "torchvision", "detectron2", "resnet", "yolo", "mmdet"],
         default="auto",
         help="whose it is (auto: found out by the names in it)",
     )
@@ -554,6 +571,11 @@ COMMANDS = {
     ),
     "browse-dataset": Command(
         "Save pictures of what the model will see.", _browse_arguments, _browse
+    ),
+    "anchors": Command(
+        "Say how well YOLO's anchors fit the training data, and find better ones.",
+        _anchors_arguments,
+        _anchors,
     ),
     "replay-batch": Command(
         "Run a batch again whose loss was not finite.", _replay_arguments, _replay

@@ -18,6 +18,7 @@ from mmdet_lite.compat.foreign_file import read_foreign
 from mmdet_lite.compat.mmdet.weights import convert_mmdet, is_mmdet
 from mmdet_lite.compat.resnets import convert_resnet, is_resnet
 from mmdet_lite.compat.torchvision import convert_torchvision, is_torchvision
+from mmdet_lite.compat.yolo import convert_yolo, is_yolo
 from mmdet_lite.engine.weights import check_fit
 
 logger = logging.getLogger("mmdet_lite")
@@ -27,12 +28,14 @@ _SOURCES: dict[str, tuple[Callable[[Collection[str]], bool], Callable[[dict], Co
     "torchvision": (is_torchvision, convert_torchvision),
     "detectron2": (is_detectron2, convert_detectron2),
     "resnet": (is_resnet, convert_resnet),
+    "yolo": (is_yolo, convert_yolo),
     "mmdet": (is_mmdet, convert_mmdet),
 }
 _EXAMPLES = {
     "torchvision": ["backbone.body.conv1.weight", "backbone.fpn.inner_blocks.0.0.weight"],
     "detectron2": ["backbone.bottom_up.stem.conv1.weight", "proposal_generator.rpn_head.conv.bias"],
     "resnet": ["conv1.weight", "layer1.0.conv1.weight", "stem.conv1.weight", "conv1_w"],
+    "yolo": ["model.0.conv.weight", "model.22.cv2.0.0.conv.weight", "model.24.m.0.weight"],
     "mmdet": ["backbone.conv1.weight", "rpn_head.rpn_conv.weight", "bbox_head.retina_cls.weight"],
 }
 _LISTED = 8
@@ -49,7 +52,8 @@ def convert_checkpoint(
     """Write a checkpoint's weights under our names, and say which config they belong to.
 
     Args:
-        source: a checkpoint of MMDetection, torchvision or detectron2, or a ResNet's weights.
+        source: a checkpoint of MMDetection, torchvision or detectron2, of YOLOv5 or YOLOv8, or a
+            ResNet's weights.
         out: the file to write, ``.pth`` or ``.safetensors``; its checksum goes beside it.
         kind: whose checkpoint it is, one of ``KINDS``; 'auto': found out by its names.
         config: a config whose model the weights must fit; None: the one that is known for them.

@@ -15,6 +15,7 @@ from mmengine.config import Config
 from torch import nn
 
 from mmdet_lite import __version__
+from mmdet_lite.apis.anchors import check_anchors
 from mmdet_lite.apis.build import (
     build_dataset,
     build_eval,
@@ -112,6 +113,8 @@ def _build_trainer(cfg: Config, log: RunLog, is_new: bool) -> Trainer:
     check_masks(model, dataset)
     if is_new:
         _initialise(model, cfg, dataset)
+        if is_main():
+            check_anchors(cfg, model, dataset)
     model.to(device)
     if settings.sync_bn and world_size() > 1:
         model = synchronise_batch_norm(model, device)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmdet_lite.engine.batch_dump import save_batch
 from mmdet_lite.engine.checkpoint import save_checkpoint
@@ -52,7 +51,7 @@ class NonFiniteGuard:
     """Decides what follows from a step that is not finite; all processes call it together.
 
     Such a step is found before the optimizer sees its gradients. What it has changed already, the
-    running statistics of batch normalisation, is put back.
+    running statistics of batch normalisation and other buffers, is put back.
 
     Args:
         model: the model, unwrapped.
@@ -130,9 +129,9 @@ class NonFiniteGuard:
         self.skipped, self.in_a_row = state["skipped"], state["in_a_row"]
 
     def _statistics(self) -> list[torch.Tensor]:
-        layers = [m for m in self.model.modules() if isinstance(m, _BatchNorm) and m.training]
-        buffers = [buffer for layer in layers for buffer in layer.buffers()]
-        return [buffer for buffer in buffers if buffer is not None]
+        """The buffers of what trains; batch norms that are frozen do not."""
+        layers = [module for module in self.model.modules() if module.training]
+        return [buffer for layer in layers for buffer in layer.buffers(recurse=False)]
 
     def _leave_for_replay(self, step: StepValues, is_bad: bool) -> str:
         """Write the batches and the weights, and say how to replay the step."""

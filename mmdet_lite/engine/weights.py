@@ -239,20 +239,21 @@ def _match_classes(
 
 
 def _has_rows(value: Tensor, own: Tensor, layout: ClassRows, old: int, new: int) -> bool:
-    return (
-        len(value) == layout.groups * layout.rows * (old + layout.has_background)
-        and len(own) == layout.groups * layout.rows * (new + layout.has_background)
-        and value.shape[1:] == own.shape[1:]
-    )
+    def count(classes: int) -> int:
+        return layout.groups * (layout.shared + layout.rows * (classes + layout.has_background))
+
+    is_laid_out = (len(value), len(own)) == (count(old), count(new))
+    return is_laid_out and value.shape[1:] == own.shape[1:]
 
 
 def _take_rows(
     value: Tensor, own: Tensor, layout: ClassRows, old: Sequence[str], new: Sequence[str]
 ) -> Tensor:
-    """``own`` with the rows of the classes that ``value`` knows, and of the background."""
-    by_class = (layout.groups, -1, layout.rows, *own.shape[1:])
-    result, source = own.detach().clone(), value.reshape(by_class)
-    target = result.reshape(by_class)  # a view
+    """``own`` with the rows of the classes that ``value`` knows, and of none or the background."""
+    result = own.detach().clone()
+    groups = [tensor.unflatten(0, (layout.groups, -1)) for tensor in (result, value)]  # views
+    groups[0][:, : layout.shared] = groups[1][:, : layout.shared]
+    target, source = (group[:, layout.shared :].unflatten(1, (-1, layout.rows)) for group in groups)
     for index, name in enumerate(new):
         if name in old:
             target[:, index] = source[:, list(old).index(name)]

@@ -12,8 +12,10 @@ class ClassRows(NamedTuple):
         rows: rows a class.
         has_background: whether the background's rows follow those of the classes.
         groups: how often all that is repeated (the anchors of a dense head).
+        shared: rows before the classes of each group that belong to none (boxes, objectness).
     """
 
     rows: int
     has_background: bool = False
     groups: int = 1
+    shared: int = 0

@@ -17,6 +17,7 @@ from torchvision.ops import roi_align
 from mmdet_lite.models.assigners.dynamic_assigner import DynamicAssigner
 from mmdet_lite.models.assigners.fcos_assigner import FCOSAssigner
 from mmdet_lite.models.assigners.max_iou_assigner import IGNORE, MaxIoUAssigner
+from mmdet_lite.models.assigners.shape_ratio_assigner import ShapeRatioAssigner
 from mmdet_lite.models.priors.anchor_generator import Priors, pack_prior_id
 from mmdet_lite.models.samplers.random_sampler import Sampled
 from mmdet_lite.random_keys import box_keys
@@ -124,6 +125,66 @@ def dense_target(
         boxes=torch.where(is_pos[..., None], _gather_boxes(gt.boxes, gt_index), harmless),
         is_pos=is_pos,
         assigned_gt=gt_index,
+    )
+
+
+@dataclass
+class EntryTargets:
+    """What a head's priors have to predict where one may learn several ground truths.
+
+    An entry is a prior and a ground truth; there are E on each of L levels.
+
+    Attributes:
+        inds: (B, L, E) int64 index into the priors, also where ``valid`` is False.
+        labels: (B, L, E) int64 in 0..K-1.
+        boxes: (B, L, E, 4) centre, relative to the prior's cell, and size, in cells; harmless where
+            not valid.
+        sizes: (B, L, E, 2) the prior's width and height in cells.
+        valid: (B, L, E) bool.
+    """
+
+    inds: Tensor
+    labels: Tensor
+    boxes: Tensor
+    sizes: Tensor
+    valid: Tensor
+
+
+@torch.no_grad()
+def entry_target(
+    priors: Priors,
+    prior_valid: Tensor,
+    sizes: Tensor,
+    gt: GroundTruth,
+    assigner: ShapeRatioAssigner,
+    num_classes: int,
+) -> EntryTargets:
+    """Targets of a head whose priors may learn several ground truths each: assign and encode.
+
+    Args:
+        priors: A priors, shared by the batch.
+        prior_valid: (B, A) bool; the others learn nothing.
+        sizes: (L, N, 2) widths and heights of the N priors of a cell of each level.
+        gt: padded ground truth.
+        assigner: lists the entries.
+        num_classes: K; 1 makes every object class 0.
+    """
+    inds, valid = assigner.assign(priors, sizes, gt)
+    valid &= prior_valid.gather(1, inds.flatten(1)).view_as(inds)
+    num_gt = gt.valid.shape[1]
+    times = inds.shape[2] // num_gt  # entries of a ground truth
+    strides = priors.strides[inds].flip(-1)  # (B, L, E, 2): x, y
+    corners = gt.boxes.repeat(1, times, 1)[:, None] / strides.repeat(1, 1, 1, 2)
+    center = (corners[..., :2] + corners[..., 2:]) / 2 - priors.cells[inds].flip(-1)
+    boxes = torch.cat([center, corners[..., 2:] - corners[..., :2]], dim=-1)
+    labels = gt.labels.repeat(1, times) if num_classes > 1 else gt.labels.repeat(1, times) * 0
+    of_anchors = sizes.repeat_interleave(num_gt, dim=1)  # (L, N * G, 2)
+    return EntryTargets(
+        inds=inds,
+        labels=labels[:, None].expand_as(inds),
+        boxes=torch.where(valid[..., None], boxes, 1.0),
+        sizes=of_anchors.repeat(1, times // sizes.shape[1], 1) / strides,
+        valid=valid,
     )
 
 

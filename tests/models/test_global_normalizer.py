@@ -11,6 +11,8 @@ import torch.multiprocessing as mp
 from reference import make_batch, make_gt
 
 from mmdet_lite.models.coders import DeltaXYWHBBoxCoder
+from mmdet_lite.models.dense_heads import YOLOv5Head
+from mmdet_lite.models.losses.reduce import num_processes
 from mmdet_lite.models.roi_heads import ConvFCBBoxHead, FCNMaskHead
 from mmdet_lite.models.targets import BoxTargets
 from mmdet_lite.registry import MODELS, build
@@ -50,6 +52,22 @@ MASK_HEAD = dict(
     conv_out_channels=4,
     roi_feat_size=2,
     loss_mask=dict(type="MaskCrossEntropyLoss"),
+)
+YOLOV5 = dict(
+    type="YOLOv5Head",
+    num_classes=3,
+    in_channels=[4, 4],
+    prior_generator=dict(
+        type="YOLOAnchorGenerator",
+        strides=[8, 16],
+        base_sizes=[[(8, 8), (12, 10)], [(20, 16), (30, 30)]],
+    ),
+    assigner=dict(type="ShapeRatioAssigner"),
+    loss_cls=dict(type="SigmoidCrossEntropyLoss"),
+    loss_obj=dict(type="SigmoidCrossEntropyLoss"),
+    loss_bbox=dict(type="CIoULoss", min_iou=0),
+    obj_balance=[4.0, 1.0],
+    autobalance=True,
 )
 
 
@@ -92,12 +110,33 @@ def _mask_gradient(images: slice, normalizer: str) -> torch.Tensor:
     return _gradient(head, head.loss(head(feats), targets.float(), labels, labels < 3))
 
 
+def _yolov5(images: slice, normalizer: str) -> tuple[YOLOv5Head, torch.Tensor]:
+    """The head after a step, and its gradient for each image of all processes."""
+    torch.manual_seed(0)
+    head = build(YOLOV5 | dict(normalizer=normalizer), MODELS)
+    batch = make_batch(torch.zeros(2, 3, *SIZE), [SIZE] * 2, [SIZE] * 2, make_gt(BOXES))
+    generator = torch.Generator().manual_seed(1)
+    feats = [torch.randn(2, 4, *shape, generator=generator)[images] for shape in [(4, 6), (2, 3)]]
+    part = Batch(**vars(map_tensors(batch, lambda tensor: tensor[images])))
+    gradient = _gradient(head, head.loss(head(feats), part))
+    return head, gradient / (len(feats[0]) * num_processes())
+
+
+def _yolov5_gradient(images: slice, normalizer: str) -> torch.Tensor:
+    return _yolov5(images, normalizer)[1]
+
+
 def _gradient(head: torch.nn.Module, losses: dict[str, torch.Tensor]) -> torch.Tensor:
     sum(value for name, value in losses.items() if "loss" in name).backward()
     return torch.cat([parameter.grad.flatten() for parameter in head.parameters()])
 
 
-HEADS = {"rpn": _rpn_gradient, "bbox": _bbox_gradient, "mask": _mask_gradient}
+HEADS = {
+    "rpn": _rpn_gradient,
+    "bbox": _bbox_gradient,
+    "mask": _mask_gradient,
+    "yolov5": _yolov5_gradient,
+}
 
 
 def _averaged_gradients(rank: int, port: int, folder: str) -> None:
@@ -111,6 +150,11 @@ def _averaged_gradients(rank: int, port: int, folder: str) -> None:
             value = gradient(slice(rank, rank + 1), normalizer)
             dist.all_reduce(value)
             gradients[f"{name}_{normalizer}"] = value / 2
+    for normalizer in ("rank", "global"):
+        balance = _yolov5(slice(rank, rank + 1), normalizer)[0].obj_balance
+        balances = [torch.zeros_like(balance) for _ in range(2)]
+        dist.all_gather(balances, balance)
+        gradients[f"balances_{normalizer}"] = torch.stack(balances)
     if rank == 0:
         torch.save(gradients, f"{folder}/gradients.pth")
     dist.barrier()
@@ -140,3 +184,12 @@ def test_rank_normalizer_weighs_every_process_alike(averaged, name):
     torch.testing.assert_close(averaged[f"{name}_rank"], (halves[0] + halves[1]) / 2)
     difference = averaged[f"{name}_rank"] - HEADS[name](slice(None), "rank")
     assert float(difference.abs().max()) > 1e-4
+
+
+@pytest.mark.parametrize("normalizer", ["rank", "global"])
+def test_balances_of_levels_are_equal_on_all_processes(averaged, normalizer):
+    ours, theirs = averaged[f"balances_{normalizer}"]
+    assert torch.equal(ours, theirs)
+    assert ours[0] != 4 and ours[1] == 1
+    if normalizer == "global":
+        torch.testing.assert_close(ours, _yolov5(slice(None), "global")[0].obj_balance)

@@ -9,16 +9,23 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmdet_lite.models.assigners import APAssigner
-from mmdet_lite.models.dense_heads import FCOSHead
-from mmdet_lite.models.losses import BinaryCrossEntropyLoss, FocalLoss, IoULoss
-from mmdet_lite.models.priors import AnchorGenerator
+from mmdet_lite.models.assigners import APAssigner, ShapeRatioAssigner
+from mmdet_lite.models.dense_heads import FCOSHead, YOLOv5Head, YOLOv5Output
+from mmdet_lite.models.losses import (
+    BinaryCrossEntropyLoss,
+    CIoULoss,
+    FocalLoss,
+    IoULoss,
+    SigmoidCrossEntropyLoss,
+)
+from mmdet_lite.models.priors import AnchorGenerator, YOLOAnchorGenerator
 from mmdet_lite.models.roi_heads.mask_branch import mask_loss, num_mask_rois
 from mmdet_lite.models.targets import (
     BoxTargets,
     anchor_target,
     bbox_target,
     dense_target,
+    entry_target,
     mask_target,
 )
 from mmdet_lite.registry import MODELS, build
@@ -179,6 +186,49 @@ class Regions:
 
         return run, (self.batch,)
 
+    def yolov5_targets(self) -> tuple[Callable, tuple]:
+        head, output, batch = self._yolov5()
+
+        def run(sizes: torch.Tensor, batch: Batch):
+            priors = output.priors
+            valid = priors.valid_flags(batch.shapes, batch.pad_shapes)
+            return entry_target(priors, valid, sizes, batch.gt, head.assigner, head.num_classes)
+
+        return run, (head.sizes, batch)
+
+    def yolov5_loss(self) -> tuple[Callable, tuple]:
+        head, output, batch = self._yolov5()
+        balance = head.obj_balance.clone()
+
+        def run(output: YOLOv5Output, batch: Batch):
+            head.obj_balance.copy_(balance)  # which the last call has changed
+            return head.loss(output, batch)
+
+        return run, (output, batch)
+
+    def _yolov5(self) -> tuple[YOLOv5Head, YOLOv5Output, Batch]:
+        sizes = [[(8, 10), (16, 12)], [(20, 30), (40, 40)], [(50, 60), (90, 70)]]
+        head = YOLOv5Head(
+            *(3, [8, 8, 8], YOLOAnchorGenerator([8, 16, 32], sizes), ShapeRatioAssigner()),
+            *(SigmoidCrossEntropyLoss(), SigmoidCrossEntropyLoss(), CIoULoss(min_iou=0)),
+            autobalance=True,
+        ).to(self.batch.images.device)
+        return head, head(self.feats[1:4]), self.batch
+
+    def yolov8_loss(self) -> tuple[Callable, tuple]:
+        cfg = Config.fromfile(CONFIG.with_name("yolov8_n.py")).model.bbox_head
+        cfg.update(num_classes=3, in_channels=[8] * 3, strides=[4, 8, 16])
+        cfg.assigner.min_side = 8
+        head = build(cfg, MODELS).to(self.batch.images.device)
+        return head.loss, (head(self.feats[:3]), self.batch)
+
+    def retina_with_task_alignment_loss(self) -> tuple[Callable, tuple]:
+        cfg = Config.fromfile(CONFIG.with_name("retinanet_r50_fpn.py")).model.bbox_head
+        cfg.update(num_classes=3, in_channels=8, feat_channels=8)
+        cfg.assigner, cfg.loss_cls = {"type": "TaskAlignedAssigner"}, {"type": "QualityFocalLoss"}
+        head = build(cfg, MODELS).to(self.batch.images.device)
+        return head.loss, (head(self.feats), self.batch)
+
     def _targets(self):
         run, args = self.roi_targets()
         return run(*args)
@@ -187,6 +237,8 @@ class Regions:
 REGIONS = [
     *("anchor_targets", "rpn_loss", "roi_targets", "box_loss", "mask_targets", "mask_loss"),
     *("refined_boxes", "retina_loss", "fcos_loss", "ap_targets"),
+    *("refined_boxes", "retina_loss", "fcos_loss", "yolov5_targets", "yolov5_loss"),
+    *("yolov8_loss", "retina_with_task_alignment_loss"),
 ]
 
 

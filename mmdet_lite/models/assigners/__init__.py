@@ -4,5 +4,16 @@ from mmdet_lite.models.assigners.ap_assigner import APAssigner
 from mmdet_lite.models.assigners.dynamic_assigner import DynamicAssigner
 from mmdet_lite.models.assigners.fcos_assigner import FCOSAssigner
 from mmdet_lite.models.assigners.max_iou_assigner import IGNORE, NEGATIVE, MaxIoUAssigner
+from mmdet_lite.models.assigners.shape_ratio_assigner import ShapeRatioAssigner
+from mmdet_lite.models.assigners.task_aligned_assigner import TaskAlignedAssigner
 
-__all__ = ["IGNORE", "NEGATIVE", "APAssigner", "DynamicAssigner", "FCOSAssigner", "MaxIoUAssigner"]
+__all__ = [
+    "IGNORE",
+    "NEGATIVE",
+    "APAssigner",
+    "DynamicAssigner",
+    "FCOSAssigner",
+    "MaxIoUAssigner",
+    "ShapeRatioAssigner",
+    "TaskAlignedAssigner",
+]

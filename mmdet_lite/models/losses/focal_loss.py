@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torchvision.ops import sigmoid_focal_loss
 
-from mmdet_lite.models.losses.reduce import class_scores, weighted_sum
+from mmdet_lite.models.losses.reduce import class_scores, sigmoid_entropy, weighted_sum
 from mmdet_lite.registry import MODELS
 
 
@@ -17,10 +17,18 @@ class FocalLoss(nn.Module):
         gamma: how much well-classified samples count less.
         alpha: weight of the foreground; 1 - alpha is that of the background.
         loss_weight: factor of the result.
+        pos_weight: factor of the part of the cross entropy that draws scores up.
     """
 
-    def __init__(self, gamma: float = 2.0, alpha: float = 0.25, loss_weight: float = 1.0):
+    def __init__(
+        self,
+        gamma: float = 2.0,
+        alpha: float = 0.25,
+        loss_weight: float = 1.0,
+        pos_weight: float = 1.0,
+    ):
         super().__init__()
+        self.pos_weight = pos_weight
         self.gamma = gamma
         self.alpha = alpha
         self.loss_weight = loss_weight
@@ -40,5 +48,13 @@ class FocalLoss(nn.Module):
             scalar.
         """
         scores = class_scores(target, pred.shape[1])
-        elements = sigmoid_focal_loss(pred.float(), scores, self.alpha, self.gamma)
+        elements = self._elements(pred.float(), scores)
         return self.loss_weight * weighted_sum(elements, weight[:, None], avg_factor)
+
+    def _elements(self, pred: Tensor, scores: Tensor) -> Tensor:
+        if self.pos_weight == 1:
+            return sigmoid_focal_loss(pred, scores, self.alpha, self.gamma)
+        found = pred.sigmoid()
+        missed = 1 - found * scores - (1 - found) * (1 - scores)
+        weight = self.alpha * scores + (1 - self.alpha) * (1 - scores)
+        return sigmoid_entropy(pred, scores, self.pos_weight) * weight * missed**self.gamma

@@ -39,20 +39,52 @@ def class_scores(target: Tensor, num_classes: int) -> Tensor:
     return F.one_hot(target, num_classes + 1)[:, :-1].float()
 
 
+def sigmoid_entropy(pred: Tensor, scores: Tensor, pos_weight: float = 1.0) -> Tensor:
+    """Binary cross entropy of each element.
+
+    Args:
+        pred: (...) logits.
+        scores: (...) in 0..1.
+        pos_weight: factor of the part that draws scores up, ``-score * log(sigmoid)``.
+    """
+    entropy = F.binary_cross_entropy_with_logits(pred, scores, reduction="none")
+    if pos_weight == 1:
+        return entropy
+    return entropy + (pos_weight - 1) * scores * F.softplus(-pred)
+
+
+def num_processes() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
 def normalize(avg_factor: Tensor, normalizer: Normalizer) -> Tensor:
     """The normaliser of a loss: this process's own, or the mean over all processes.
 
     With 'global' the gradient that DDP averages equals that of one process with the whole batch.
 
     Args:
-        avg_factor: scalar.
+        avg_factor: (...), as a rule a scalar.
         normalizer: 'rank' (MMDetection's) or 'global'.
     """
-    if normalizer == "rank" or not (dist.is_available() and dist.is_initialized()):
+    if normalizer == "rank" or num_processes() == 1:
         return avg_factor
     total = avg_factor.clone()
     dist.all_reduce(total)
-    return total / dist.get_world_size()
+    return total / num_processes()
+
+
+def batch_factor(like: Tensor, normalizer: Normalizer) -> Tensor:
+    """By what a loss is multiplied that is to grow with the batch, as the YOLOs' do.
+
+    Args:
+        like: (B, ...), a tensor of the batch of this process.
+        normalizer: with 'global' the losses of all processes get the same factor.
+
+    Returns:
+        scalar: the number of images in the batches of all processes.
+    """
+    return normalize(like.new_full((), float(len(like))), normalizer) * num_processes()
 
 
 def check_normalizer(value: str) -> Normalizer:

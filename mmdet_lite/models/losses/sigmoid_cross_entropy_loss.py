@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmdet_lite.models.losses.reduce import class_scores, weighted_sum
+from mmdet_lite.models.losses.reduce import class_scores, sigmoid_entropy, weighted_sum
 from mmdet_lite.registry import MODELS
 
 
@@ -15,10 +14,12 @@ class SigmoidCrossEntropyLoss(nn.Module):
 
     Args:
         loss_weight: factor of the result.
+        pos_weight: factor of the part of the entropy that draws scores up.
     """
 
-    def __init__(self, loss_weight: float = 1.0):
+    def __init__(self, loss_weight: float = 1.0, pos_weight: float = 1.0):
         super().__init__()
+        self.pos_weight = pos_weight
         self.loss_weight = loss_weight
 
     def forward(
@@ -36,5 +37,5 @@ class SigmoidCrossEntropyLoss(nn.Module):
             scalar.
         """
         scores = class_scores(target, pred.shape[1])
-        elements = F.binary_cross_entropy_with_logits(pred.float(), scores, reduction="none")
+        elements = sigmoid_entropy(pred.float(), scores, self.pos_weight)
         return self.loss_weight * weighted_sum(elements, weight[:, None], avg_factor)

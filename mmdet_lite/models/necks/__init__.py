@@ -1,5 +1,6 @@
 """Necks: from backbone maps to the maps that heads look at."""
 
+from mmdet_lite.models.necks.csp_pan import CSPPAN
 from mmdet_lite.models.necks.fpn import FPN
 
-__all__ = ["FPN"]
+__all__ = ["CSPPAN", "FPN"]
