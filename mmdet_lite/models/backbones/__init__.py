@@ -1,5 +1,6 @@
 """Backbones: from an image to maps C2..C5."""
 
 from mmdet_lite.models.backbones.resnet import ResLayer, ResNet
+from mmdet_lite.models.backbones.shufflenet_v2 import ShuffleNetV2
 
-__all__ = ["ResLayer", "ResNet"]
+__all__ = ["ResLayer", "ResNet", "ShuffleNetV2"]

@@ -1,5 +1,6 @@
 """Necks: from backbone maps to the maps that heads look at."""
 
 from mmdet_lite.models.necks.fpn import FPN
+from mmdet_lite.models.necks.ghost_pan import GhostPAN
 
-__all__ = ["FPN"]
+__all__ = ["FPN", "GhostPAN"]
