@@ -6,10 +6,16 @@ model = dict(
     backbone=dict(width=0.5, pretrained=None),
     neck=dict(in_channels=[48, 96, 192], out_channels=64),
     bbox_head=dict(in_channels=64, feat_channels=64, num_classes=num_classes),
-    aux_head=dict(in_channels=128, feat_channels=96, stacked_convs=2, num_classes=num_classes),
+    aux_head=dict(
+        in_channels=128,
+        feat_channels=64,
+        stacked_convs=2,
+        num_groups=16,
+        num_classes=num_classes,
+    ),
 )
 train_data = dict(
-    batch_size=16,
+    batch_size=8,
     num_workers=1,
     dataset=dict(
         type="ShapesDataset",
@@ -20,15 +26,15 @@ train_data = dict(
     ),
 )
 val_data = dict(
-    batch_size=16,
+    batch_size=8,
     num_workers=1,
     dataset=dict(type="ShapesDataset", num_images=200, image_size=(128, 128), data_seed=1),
 )
 test_data = val_data
 metric = dict(type="CocoMetric", metrics=["bbox"])
 train = dict(
-    max_iters=1600,
-    val_interval=800,
+    max_iters=1000,
+    val_interval=500,
     log_interval=20,
     channels_last=True,
     clip_grad_norm=35.0,
