@@ -111,12 +111,11 @@ def test_quality_focal_loss_equals_the_reference():
 
 
 def test_distribution_focal_loss_equals_the_reference():
-    pred = GEOMETRY["dfl_pred"].requires_grad_()  # sides of five boxes
-    sides, target = pred.unflatten(0, (-1, 4)), GEOMETRY["dfl_target"].unflatten(0, (-1, 4))
-    loss, one = DistributionFocalLoss(loss_weight=4.0), torch.ones(1)
-    pairs = zip(sides, target, strict=True)
-    each = torch.stack([loss(s.flatten()[None], t[None], one, 1.0) for s, t in pairs])
-    _tolerant(each, GEOMETRY["dfl_loss_none"].unflatten(0, (-1, 4)).sum(dim=1))
+    pred, target = GEOMETRY["dfl_pred"].requires_grad_(), GEOMETRY["dfl_target"]
+    loss, one = DistributionFocalLoss(), torch.ones(1)  # of a box whose four sides are the same
+    pairs = zip(pred, target, strict=True)
+    each = torch.stack([loss(p.repeat(1, 4), t.repeat(1, 4), one, 1.0) for p, t in pairs])
+    _tolerant(each, GEOMETRY["dfl_loss_none"])
     each.sum().backward()
     _tolerant(pred.grad, GEOMETRY["dfl_grad_of_sum"])
 

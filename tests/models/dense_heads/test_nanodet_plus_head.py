@@ -131,6 +131,14 @@ def test_detections_are_clipped_and_above_the_threshold():
     torch.testing.assert_close(detections.scores[0, :2], torch.tensor([3.0, 2.0]).sigmoid())
 
 
+def test_boxes_are_exact_under_autocast():
+    coder, generator = DistributionCoder(8), torch.Generator().manual_seed(0)
+    points, logits = (torch.randn(9, count, generator=generator) for count in (2, 32))
+    expected = coder.decode(points, torch.full((9, 1), 64), logits)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(coder.decode(points, torch.full((9, 1), 64), logits), expected)
+
+
 def test_tensors_that_grow_with_the_classes_are_named():
     aux = SimpleConvHead(2, 4, num_levels=2, feat_channels=4, num_groups=2)
     for head in (_head(), aux):
