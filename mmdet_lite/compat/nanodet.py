@@ -15,34 +15,38 @@ from mmdet_lite.compat.converted import COCO_CLASSES, Converted, require_tensors
 
 _PREFIX = re.compile(r"(?:(?:module|model|avg_model)\.)*")
 _AVERAGE = "avg_model."
-_SEPARABLE = {
+_LAYERS = {
     "depthwise": "depthwise_conv.conv",
-    "pointwise": "pointwise_conv.conv",
     "dwnorm": "depthwise_conv.bn",
+    "pointwise": "pointwise_conv.conv",
     "pwnorm": "pointwise_conv.bn",
+    "primary_conv.0": "primary.conv",
+    "primary_conv.1": "primary.bn",
+    "cheap_operation.0": "cheap.conv",
+    "cheap_operation.1": "cheap.bn",
+    "shortcut.0": "shortcut.depthwise_conv.conv",
+    "shortcut.1": "shortcut.depthwise_conv.bn",
+    "shortcut.2": "shortcut.pointwise_conv.conv",
+    "shortcut.3": "shortcut.pointwise_conv.bn",
 }
-_PARTS = "|".join(_SEPARABLE)
+_SEPARABLE = "depthwise|dwnorm|pointwise|pwnorm"
 
-# Their name -> ours; what a neck has, both have.
-_BACKBONE = r"backbone\.((?:conv1|stage[234])\..+)"
+# Their name -> ours; <...> is looked up in the table above. What a neck has, both have.
 _NECK = [
     (r"(reduce_layers\.\d\.(?:conv|bn)\..+)", r"\1"),
-    (r"(\w+_blocks\.\d)\.blocks\.0\.(ghost[12])\.primary_conv\.0\.(.+)", r"\1.\2.primary.conv.\3"),
-    (r"(\w+_blocks\.\d)\.blocks\.0\.(ghost[12])\.primary_conv\.1\.(.+)", r"\1.\2.primary.bn.\3"),
-    (r"(\w+_blocks\.\d)\.blocks\.0\.(ghost[12])\.cheap_operation\.0\.(.+)", r"\1.\2.cheap.conv.\3"),
-    (r"(\w+_blocks\.\d)\.blocks\.0\.(ghost[12])\.cheap_operation\.1\.(.+)", r"\1.\2.cheap.bn.\3"),
-    (r"(\w+_blocks\.\d)\.blocks\.0\.shortcut\.0\.(.+)", r"\1.shortcut.depthwise_conv.conv.\2"),
-    (r"(\w+_blocks\.\d)\.blocks\.0\.shortcut\.1\.(.+)", r"\1.shortcut.depthwise_conv.bn.\2"),
-    (r"(\w+_blocks\.\d)\.blocks\.0\.shortcut\.2\.(.+)", r"\1.shortcut.pointwise_conv.conv.\2"),
-    (r"(\w+_blocks\.\d)\.blocks\.0\.shortcut\.3\.(.+)", r"\1.shortcut.pointwise_conv.bn.\2"),
-    (rf"(downsamples\.\d)\.({_PARTS})\.(.+)", r"\1.<\2>.\3"),
-    (rf"extra_lvl_(in|out)_conv\.0\.({_PARTS})\.(.+)", r"extra_\1.<\2>.\3"),
+    (
+        r"(\w+_blocks\.\d)\.blocks\.0\.(ghost[12])\.((?:primary_conv|cheap_operation)\.[01])\.(.+)",
+        r"\1.\2.<\3>.\4",
+    ),
+    (r"(\w+_blocks\.\d)\.blocks\.0\.(shortcut\.[0-3])\.(.+)", r"\1.<\2>.\3"),
+    (rf"(downsamples\.\d)\.({_SEPARABLE})\.(.+)", r"\1.<\2>.\3"),
+    (rf"extra_lvl_(in|out)_conv\.0\.({_SEPARABLE})\.(.+)", r"extra_\1.<\2>.\3"),
 ]
 _NAMES = [
-    (_BACKBONE, r"backbone.\1"),
+    (r"backbone\.((?:conv1|stage[234])\..+)", r"backbone.\1"),
     *((rf"fpn\.{theirs}", rf"neck.{ours}") for theirs, ours in _NECK),
     *((rf"aux_fpn\.{theirs}", rf"aux_neck.{ours}") for theirs, ours in _NECK),
-    (rf"head\.cls_convs\.(\d\.\d)\.({_PARTS})\.(.+)", r"bbox_head.convs.\1.<\2>.\3"),
+    (rf"head\.cls_convs\.(\d\.\d)\.({_SEPARABLE})\.(.+)", r"bbox_head.convs.\1.<\2>.\3"),
     (r"head\.gfl_cls\.(\d)\.(weight|bias)", r"bbox_head.conv_cls.\1.\2"),
     (r"aux_head\.(cls|reg)_convs\.(\d)\.(conv|gn)\.(.+)", r"aux_head.\1_convs.\2.\3.\4"),
     (r"aux_head\.gfl_(cls|reg)\.(weight|bias)", r"aux_head.conv_\1.\2"),
@@ -128,7 +132,7 @@ def _rename(name: str) -> str | None:
     for theirs, ours in _NAMES:
         if re.fullmatch(theirs, name):
             renamed = re.sub(theirs, ours, name)
-            return re.sub(r"<(\w+)>", lambda found: _SEPARABLE[found[1]], renamed)
+            return re.sub(r"<(.+)>", lambda found: _LAYERS[found[1]], renamed)
     return None
 
 

@@ -35,20 +35,14 @@ def _model(**settings) -> NanoDetPlus:
     return build(cfg, MODELS).train()
 
 
-def _step(model: NanoDetPlus, batch) -> dict[str, torch.Tensor]:
-    """Losses of one step; gradients are left in the model."""
-    model.zero_grad()
+@pytest.mark.parametrize(
+    ("case", "epoch"), [*((case, 0) for case in CASES), ("objects", 10), ("no objects", 10)]
+)
+def test_losses_are_finite_and_every_parameter_has_a_gradient(tiny_batch, case, epoch):
+    model, batch = _model(), tiny_batch(CASES[case])
+    batch.epoch = epoch
     losses = model(batch)
     sum(losses.values()).backward()
-    return losses
-
-
-@pytest.mark.parametrize("epoch", [0, 10])
-@pytest.mark.parametrize("boxes", CASES.values(), ids=CASES)
-def test_losses_are_finite_and_every_parameter_has_a_gradient(tiny_batch, boxes, epoch):
-    model, batch = _model(), tiny_batch(boxes)
-    batch.epoch = epoch
-    losses = _step(model, batch)
     assert len(losses) == 6 and all(value.isfinite() for value in losses.values())
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
@@ -61,7 +55,7 @@ def test_the_second_neck_begins_as_a_copy_with_weights_of_its_own():
         assert torch.equal(parameter, own[name]) and parameter is not own[name]
 
 
-@pytest.mark.parametrize(("epoch", "is_cut"), [(9, False), (10, True), (11, True)])
+@pytest.mark.parametrize(("epoch", "is_cut"), [(9, False), (10, True)])
 def test_the_guide_is_cut_from_the_epoch_on(tiny_batch, epoch, is_cut):
     model, batch = _model(), tiny_batch(OBJECTS)
     batch.epoch = epoch
