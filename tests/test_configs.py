@@ -35,7 +35,7 @@ def test_model_is_built_and_has_one_number_of_classes(name):
     heads = [m for m in model.modules() if hasattr(m, "class_rows") and m is not model]
     assert {head.num_classes for head in heads} == {model.num_classes}
     assert (model.mask_format is not None) == ("mask" in name)
-    assert sum(parameter.numel() for parameter in model.parameters()) > 1e6
+    assert sum(parameter.numel() for parameter in model.parameters()) > 5e5
 
 
 @pytest.mark.parametrize("name", TRAINABLE)
@@ -82,7 +82,8 @@ def test_sections_are_known(name):
 def test_first_line_is_the_command(name):
     first = (ROOT / name).read_text().splitlines()[0]
     demo = "# mmdet-lite demo"
-    assert first == (demo if "/demo/" in name else f"# python tools/train.py {name}")
+    is_demo = name == "configs/demo/mask-rcnn_r18_fpn_shapes.py"
+    assert first == (demo if is_demo else f"# python tools/train.py {name}")
 
 
 @pytest.mark.parametrize("name", TRAINABLE)

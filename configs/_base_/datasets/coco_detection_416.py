@@ -1,6 +1,5 @@
 # COCO 2017 (https://cocodataset.org) with boxes, stretched to squares of 416 pixels.
 data_root = "data/coco/"
-input_size = (416, 416)
 train_data = dict(
     batch_size=96,
     num_workers=10,
@@ -10,7 +9,7 @@ train_data = dict(
         image_dir=data_root + "train2017/",
         bad_annotations="skip",  # a few boxes of train2017 have no area
         pipeline=[
-            dict(type="Resize", scale=input_size, keep_ratio=False),
+            dict(type="Resize", scale=(416, 416), keep_ratio=False),
             dict(type="RandomFlip", prob=0.5),
             dict(
                 type="PhotometricDistortion",
@@ -29,7 +28,7 @@ val_data = dict(
         type="CocoDataset",
         ann_file=data_root + "annotations/instances_val2017.json",
         image_dir=data_root + "val2017/",
-        pipeline=[dict(type="Resize", scale=input_size, keep_ratio=False)],
+        pipeline=[dict(type="Resize", scale=(416, 416), keep_ratio=False)],
     ),
 )
 test_data = val_data
