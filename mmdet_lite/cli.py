@@ -506,7 +506,7 @@ def _convert_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", help="file to write: NAME.pth or NAME.safetensors")
     parser.add_argument(
         "--kind",
-        choices=["auto", "torchvision", "detectron2", "resnet", "yolo", "mmdet"],
+        choices=["auto", "torchvision", "detectron2", "nanodet", "resnet", "yolo", "mmdet"],
         default="auto",
         help="whose it is (auto: found out by the names in it)",
     )
@@ -516,7 +516,7 @@ def _convert_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--raw",
         action="store_true",
-        help="MMDetection's weights as trained; default: their average (EMA) if there is one",
+        help="MMDetection's, NanoDet's: weights as trained; default: their average (EMA), if any",
     )
 
 
@@ -594,7 +594,7 @@ COMMANDS = {
         _publish,
     ),
     "convert-checkpoint": Command(
-        "Convert a checkpoint of MMDetection, torchvision or detectron2.",
+        "Convert a checkpoint of MMDetection, torchvision, detectron2 or NanoDet-Plus.",
         _convert_arguments,
         _convert,
     ),

@@ -16,6 +16,7 @@ from mmdet_lite.compat.converted import Converted
 from mmdet_lite.compat.detectron2 import convert_detectron2, is_detectron2
 from mmdet_lite.compat.foreign_file import read_foreign
 from mmdet_lite.compat.mmdet.weights import convert_mmdet, is_mmdet
+from mmdet_lite.compat.nanodet import convert_nanodet, is_nanodet
 from mmdet_lite.compat.resnets import convert_resnet, is_resnet
 from mmdet_lite.compat.torchvision import convert_torchvision, is_torchvision
 from mmdet_lite.compat.yolo import convert_yolo, is_yolo
@@ -24,16 +25,22 @@ from mmdet_lite.engine.weights import check_fit
 logger = logging.getLogger("mmdet_lite")
 
 # In the order of trying: an MMDetection name says the least.
-_SOURCES: dict[str, tuple[Callable[[Collection[str]], bool], Callable[[dict], Converted]]] = {
+_SOURCES: dict[str, tuple[Callable[[Collection[str]], bool], Callable[..., Converted]]] = {
     "torchvision": (is_torchvision, convert_torchvision),
     "detectron2": (is_detectron2, convert_detectron2),
+    "nanodet": (is_nanodet, convert_nanodet),
     "resnet": (is_resnet, convert_resnet),
     "yolo": (is_yolo, convert_yolo),
     "mmdet": (is_mmdet, convert_mmdet),
 }
+_AVERAGING = ("nanodet", "mmdet")  # those whose checkpoints may hold averages beside the weights
 _EXAMPLES = {
     "torchvision": ["backbone.body.conv1.weight", "backbone.fpn.inner_blocks.0.0.weight"],
     "detectron2": ["backbone.bottom_up.stem.conv1.weight", "proposal_generator.rpn_head.conv.bias"],
+    "nanodet": [
+        "model.backbone.stage2.0.branch1.0.weight",
+        "model.fpn.reduce_layers.0.conv.weight",
+    ],
     "resnet": ["conv1.weight", "layer1.0.conv1.weight", "stem.conv1.weight", "conv1_w"],
     "yolo": ["model.0.conv.weight", "model.22.cv2.0.0.conv.weight", "model.24.m.0.weight"],
     "mmdet": ["backbone.conv1.weight", "rpn_head.rpn_conv.weight", "bbox_head.retina_cls.weight"],
@@ -52,13 +59,13 @@ def convert_checkpoint(
     """Write a checkpoint's weights under our names, and say which config they belong to.
 
     Args:
-        source: a checkpoint of MMDetection, torchvision or detectron2, of YOLOv5 or YOLOv8, or a
-            ResNet's weights.
+        source: a checkpoint of MMDetection, torchvision, detectron2 or NanoDet-Plus, of YOLOv5 or
+            YOLOv8, or a ResNet's weights.
         out: the file to write, ``.pth`` or ``.safetensors``; its checksum goes beside it.
         kind: whose checkpoint it is, one of ``KINDS``; 'auto': found out by its names.
         config: a config whose model the weights must fit; None: the one that is known for them.
-        raw: of MMDetection: take the weights as trained, where the default is their average (EMA)
-            if there is one.
+        raw: of MMDetection and NanoDet-Plus: take the weights as trained, where the default is
+            their average (EMA) if there is one.
 
     Returns:
         What was written.
@@ -102,8 +109,8 @@ def convert_content(content: dict, source: str, kind: str = "auto", raw: bool = 
         if not kind:
             raise ValueError(_unknown(source, content, names))
     try:
-        if kind == "mmdet":
-            return convert_mmdet(content, raw)
+        if kind in _AVERAGING:
+            return _SOURCES[kind][1](content, raw)
         return _SOURCES[kind][1](content)
     except ValueError as error:
         raise ValueError(f"{source} (taken as --kind {kind}): {error}") from error

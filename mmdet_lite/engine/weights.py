@@ -15,7 +15,7 @@ from mmdet_lite.models.class_rows import ClassRows
 logger = logging.getLogger(__name__)
 
 _LISTED = 10
-_MOST_CLASS_TENSORS = 8  # tensors that grow with the number of classes, in any of the detectors
+_MOST_CLASS_TENSORS = 10  # tensors that grow with the number of classes, in any of the detectors
 
 
 @dataclass

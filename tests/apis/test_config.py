@@ -9,7 +9,14 @@ import sys
 
 import pytest
 
-from mmdet_lite.apis.config import find_config, load_config, read_seed, require, section
+from mmdet_lite.apis.config import (
+    find_config,
+    load_config,
+    read_seed,
+    require,
+    section,
+    shipped_configs,
+)
 from mmdet_lite.engine.settings import TrainSettings
 
 
@@ -58,7 +65,9 @@ def test_missing_config_is_named_with_near_matches(cli_error):
 
 def test_missing_config_unlike_any_other_lists_the_shipped_ones():
     message = error_of("zzz.py")
-    assert ", coco_tiny/ (3), demo/ (1), detectron2/ (2), faster_rcnn/ (4), " in message
+    folders = ("coco_tiny", "demo", "detectron2", "faster_rcnn")
+    counts = [f"{f}/ ({len(list((shipped_configs() / f).glob('*.py')))})" for f in folders]
+    assert f", {', '.join(counts)}, " in message
     assert "_base_" not in message
 
 

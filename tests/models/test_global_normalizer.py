@@ -69,11 +69,34 @@ YOLOV5 = dict(
     obj_balance=[4.0, 1.0],
     autobalance=True,
 )
+NANODET_HEAD = dict(
+    type="NanoDetPlusHead",
+    num_classes=3,
+    in_channels=4,
+    feat_channels=4,
+    strides=[4],
+    bbox_coder=dict(type="DistributionCoder", num_bins=8, margin=0.1),
+    assigner=dict(type="DynamicSoftLabelAssigner"),
+    loss_cls=dict(type="QualityFocalLoss"),
+    loss_bbox=dict(type="GIoULoss"),
+    loss_dfl=dict(type="DistributionFocalLoss"),
+)
 
 
 def _rpn_gradient(images: slice, normalizer: str) -> torch.Tensor:
     torch.manual_seed(0)
     head = build(RPN | dict(normalizer=normalizer), MODELS)
+    batch = make_batch(torch.zeros(2, 3, *SIZE), [SIZE] * 2, [SIZE] * 2, make_gt(BOXES))
+    feats = torch.randn(2, 4, 8, 12, generator=torch.Generator().manual_seed(1))
+    part = Batch(**vars(map_tensors(batch, lambda tensor: tensor[images])))
+    return _gradient(head, head.loss(head([feats[images]]), part))
+
+
+def _nanodet_gradient(images: slice, normalizer: str) -> torch.Tensor:
+    torch.manual_seed(0)
+    head = build(NANODET_HEAD | dict(normalizer=normalizer), MODELS).eval()
+    for conv in head.conv_cls:
+        conv.bias.data.zero_()  # else the sum of the scores is below 1, where the rule is a limit
     batch = make_batch(torch.zeros(2, 3, *SIZE), [SIZE] * 2, [SIZE] * 2, make_gt(BOXES))
     feats = torch.randn(2, 4, 8, 12, generator=torch.Generator().manual_seed(1))
     part = Batch(**vars(map_tensors(batch, lambda tensor: tensor[images])))
@@ -136,6 +159,7 @@ HEADS = {
     "bbox": _bbox_gradient,
     "mask": _mask_gradient,
     "yolov5": _yolov5_gradient,
+    "nanodet": _nanodet_gradient,
 }
 
 

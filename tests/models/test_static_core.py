@@ -229,6 +229,13 @@ class Regions:
         head = build(cfg, MODELS).to(self.batch.images.device)
         return head.loss, (head(self.feats), self.batch)
 
+    def nanodet_plus_loss(self) -> tuple[Callable, tuple]:
+        cfg = Config.fromfile(CONFIG.with_name("nanodet-plus-m.py")).model.bbox_head
+        cfg.update(num_classes=3, in_channels=8, feat_channels=8)
+        head = build(cfg, MODELS).to(self.batch.images.device)
+        output, aux = head(self.feats[:4]), head([f.flip(1) for f in self.feats[:4]])
+        return head.loss, (output, self.batch, aux)
+
     def _targets(self):
         run, args = self.roi_targets()
         return run(*args)
@@ -236,9 +243,9 @@ class Regions:
 
 REGIONS = [
     *("anchor_targets", "rpn_loss", "roi_targets", "box_loss", "mask_targets", "mask_loss"),
-    *("refined_boxes", "retina_loss", "fcos_loss", "ap_targets"),
-    *("refined_boxes", "retina_loss", "fcos_loss", "yolov5_targets", "yolov5_loss"),
+    *("refined_boxes", "retina_loss", "fcos_loss", "ap_targets", "yolov5_targets", "yolov5_loss"),
     *("yolov8_loss", "retina_with_task_alignment_loss"),
+    "nanodet_plus_loss",
 ]
 
 

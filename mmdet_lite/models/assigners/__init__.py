@@ -2,6 +2,7 @@
 
 from mmdet_lite.models.assigners.ap_assigner import APAssigner
 from mmdet_lite.models.assigners.dynamic_assigner import DynamicAssigner
+from mmdet_lite.models.assigners.dynamic_soft_label_assigner import DynamicSoftLabelAssigner
 from mmdet_lite.models.assigners.fcos_assigner import FCOSAssigner
 from mmdet_lite.models.assigners.max_iou_assigner import IGNORE, NEGATIVE, MaxIoUAssigner
 from mmdet_lite.models.assigners.shape_ratio_assigner import ShapeRatioAssigner
@@ -12,6 +13,7 @@ __all__ = [
     "NEGATIVE",
     "APAssigner",
     "DynamicAssigner",
+    "DynamicSoftLabelAssigner",
     "FCOSAssigner",
     "MaxIoUAssigner",
     "ShapeRatioAssigner",

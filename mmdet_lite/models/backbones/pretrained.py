@@ -21,7 +21,8 @@ _TORCHVISION = "torchvision://"
 _OPEN_MMLAB = "open-mmlab://"
 _URL = ("https://", "http://")
 _UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError)
-_CLASSIFIER = ("fc.", "head.")  # what a detector has no use for
+# What a detector has no use for: classifiers, and ShuffleNetV2's convolution before it.
+_CLASSIFIER = ("fc.", "head.", "conv5.")
 
 
 def load_pretrained_backbone(backbone: nn.Module, source: str) -> None:

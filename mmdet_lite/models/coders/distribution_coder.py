@@ -50,4 +50,5 @@ class DistributionCoder(nn.Module):
             (..., 4) boxes, not clipped.
         """
         shares = logits.float().unflatten(-1, (4, self.num_bins)).softmax(dim=-1)
-        return boxes_around(points, shares @ self.bins * strides)
+        distances = (shares * self.bins).sum(dim=-1)  # autocast would round a matrix product
+        return boxes_around(points, distances * strides)

@@ -6,19 +6,25 @@ from mmcv.cnn import ConvModule
 from torch import nn
 
 
-def conv_tower(in_channels: int, channels: int, count: int, norm_cfg: dict | None) -> nn.Sequential:
-    """``count`` convolutions with ReLUs.
+def conv_tower(
+    in_channels: int,
+    channels: int,
+    count: int,
+    norm_cfg: dict | None,
+    act_cfg: dict | None = None,
+) -> nn.Sequential:
+    """``count`` convolutions with activations.
 
     Args:
         in_channels: of the first.
         channels: of the others.
         count: how many.
         norm_cfg: normalisation, in mmcv's form; None: none.
+        act_cfg: activation, in mmcv's form; None: ReLU.
     """
     widths = [in_channels] + [channels] * count
-    return nn.Sequential(
-        *(ConvModule(widths[i], channels, 3, padding=1, norm_cfg=norm_cfg) for i in range(count))
-    )
+    shared = {"padding": 1, "norm_cfg": norm_cfg, "act_cfg": act_cfg or {"type": "ReLU"}}
+    return nn.Sequential(*(ConvModule(widths[i], channels, 3, **shared) for i in range(count)))
 
 
 def init_tower(head: nn.Module) -> None:

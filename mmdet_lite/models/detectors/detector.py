@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +53,8 @@ class Detector(nn.Module):
         neck: feature maps to L feature maps; None: the backbone's.
     """
 
+    training_only: tuple[str, ...] = ()  # parts that take no part in prediction
+
     def __init__(self, normalizer: nn.Module, backbone: nn.Module, neck: nn.Module | None):
         super().__init__()
         self.normalizer = normalizer
@@ -70,6 +72,12 @@ class Detector(nn.Module):
             if module is not self and hasattr(module, "class_rows"):
                 rows |= {f"{name}.{key}": value for key, value in module.class_rows().items()}
         return rows
+
+    def inference_parameters(self) -> Iterator[nn.Parameter]:
+        """The parameters that predictions depend on."""
+        for name, parameter in self.named_parameters():
+            if name.partition(".")[0] not in self.training_only:
+                yield parameter
 
     def extract(self, batch: Batch) -> Sequence[Tensor]:
         """L feature maps (B, C, Hi, Wi)."""

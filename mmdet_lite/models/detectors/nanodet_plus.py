@@ -1,0 +1,89 @@
+"""NanoDet-Plus: a small detector, whose training a larger branch guides.
+
+Letters: B images, L levels, C channels.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mmdet_lite.models.dense_heads.nanodet_plus_head import NanoDetOutput, NanoDetPlusHead
+from mmdet_lite.models.dense_heads.simple_conv_head import SimpleConvHead
+from mmdet_lite.models.detectors.single_stage import SingleStageDetector
+from mmdet_lite.registry import MODELS
+from mmdet_lite.structures.samples import Batch
+
+
+@MODELS.register_module()
+class NanoDetPlus(SingleStageDetector):
+    """A one-stage detector with a second neck and head that exist for training only.
+
+    The second neck has the structure of the first and starts with its weights. The second head sees
+    the maps of both. Its predictions decide which points are trained, on what ("assign guidance").
+
+    Args:
+        normalizer: from pixels to network input.
+        backbone: images to feature maps.
+        neck: feature maps to L feature maps of C channels.
+        bbox_head: the head that predicts.
+        aux_head: the head that guides, of 2 * C channels.
+        detach_epoch: from this epoch on, counted from 0, the guiding branch no longer trains
+            backbone and neck.
+        head_assigns_after_detach: from then on the head's own predictions decide; False: always
+            those of the guide, as in the released code.
+
+    Raises:
+        ValueError: the two heads differ in classes or bins.
+    """
+
+    training_only = ("aux_neck", "aux_head")
+
+    def __init__(
+        self,
+        normalizer: nn.Module,
+        backbone: nn.Module,
+        neck: nn.Module,
+        bbox_head: NanoDetPlusHead,
+        aux_head: SimpleConvHead,
+        detach_epoch: int = 10,
+        head_assigns_after_detach: bool = False,
+    ):
+        super().__init__(normalizer, backbone, bbox_head, neck)
+        _check_heads(bbox_head, aux_head)
+        self.aux_neck = copy.deepcopy(neck)
+        self.aux_head = aux_head
+        self.detach_epoch = detach_epoch
+        self.head_assigns_after_detach = head_assigns_after_detach
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """All losses of a batch by name, scalars; those of the guide begin with 'aux_'."""
+        maps = self.backbone(self.normalizer(batch.images, batch.shapes))
+        feats = self.neck(maps)
+        output = self.bbox_head(feats)
+        detach = batch.epoch >= self.detach_epoch
+        if detach:
+            maps, feats = [m.detach() for m in maps], [f.detach() for f in feats]
+        aux = NanoDetOutput(*self._guide(maps, feats), output.priors)
+        aux_assigns = not (detach and self.head_assigns_after_detach)
+        return self.bbox_head.loss(output, batch, aux, aux_assigns)
+
+    def _guide(self, maps: Sequence[Tensor], feats: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """The second head's output on the maps of the first neck and of its own."""
+        pairs = zip(feats, self.aux_neck(maps), strict=True)
+        return self.aux_head([torch.cat(pair, dim=1) for pair in pairs])
+
+
+def _check_heads(head: NanoDetPlusHead, aux_head: SimpleConvHead) -> None:
+    pairs = {
+        "num_classes": (aux_head.num_classes, head.num_classes),
+        "num_bins": (aux_head.num_bins, head.bbox_coder.num_bins),
+    }
+    for name, (of_aux, of_head) in pairs.items():
+        if of_aux != of_head:
+            raise ValueError(
+                f"NanoDetPlus: aux_head.{name} is {of_aux}, but must be {of_head} as in bbox_head"
+            )
