@@ -39,20 +39,21 @@ def class_scores(target: Tensor, num_classes: int) -> Tensor:
     return F.one_hot(target, num_classes + 1)[:, :-1].float()
 
 
-def normalize(avg_factor: Tensor, normalizer: Normalizer) -> Tensor:
+def normalize(avg_factor: Tensor, normalizer: Normalizer, at_least: float = 0.0) -> Tensor:
     """The normaliser of a loss: this process's own, or the mean over all processes.
 
     With 'global' the gradient that DDP averages equals that of one process with the whole batch.
 
     Args:
-        avg_factor: scalar.
+        avg_factor: scalar, not negative.
         normalizer: 'rank' (MMDetection's) or 'global'.
+        at_least: what a smaller number counts as, that of this process, or of all together.
     """
     if normalizer == "rank" or not (dist.is_available() and dist.is_initialized()):
-        return avg_factor
+        return avg_factor.clamp(min=at_least)
     total = avg_factor.clone()
     dist.all_reduce(total)
-    return total / dist.get_world_size()
+    return total.clamp(min=at_least) / dist.get_world_size()
 
 
 def batch_factor(like: Tensor, normalizer: Normalizer) -> Tensor:
