@@ -1,0 +1,35 @@
+# python tools/train.py configs/coco_tiny/yolov5_n_coco-tiny-overfit.py
+# Learns 16 real images by heart, from random weights, on two CPU cores: a check that the whole
+# path from an annotation to the mAP is sound.
+_base_ = [
+    "../_base_/models/yolov5_s.py",
+    "../_base_/datasets/coco_tiny_instance.py",
+]
+model = dict(
+    backbone=dict(width_multiple=0.25),
+    neck=dict(in_channels=[64, 128, 256]),
+    bbox_head=dict(in_channels=[64, 128, 256], nms_pre=1000),
+)
+data_root = "{{$MMDET_LITE_COCO_TINY:data/coco_tiny}}/"
+dataset = dict(
+    _delete_=True,
+    type="CocoDataset",
+    ann_file=data_root + "annotations/instances_train2017.json",
+    image_dir=data_root + "train2017/",
+    indices=16,
+    pipeline=[dict(type="Resize", scale=(320, 320))],
+)
+train_data = dict(batch_size=4, num_workers=1, dataset=dataset)
+val_data = dict(batch_size=4, num_workers=1, dataset=dataset)
+test_data = val_data
+metric = dict(metrics=["bbox"])
+train = dict(
+    max_iters=800,
+    val_interval=400,
+    log_interval=20,
+    channels_last=True,
+    clip_grad_norm=10.0,
+)
+optimizer = dict(type="AdamW", lr=2e-3, weight_decay=0.05, fused=True)
+param_groups = dict(norm_decay=0.0, bias_decay=0.0)
+schedule = dict(type="OneCycleSchedule", warmup_share=0.1)
