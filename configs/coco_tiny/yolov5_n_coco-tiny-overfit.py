@@ -4,6 +4,7 @@
 _base_ = [
     "../_base_/models/yolov5_s.py",
     "../_base_/datasets/coco_tiny_instance.py",
+    "../_base_/schedules/schedule_shapes.py",
 ]
 model = dict(
     backbone=dict(width_multiple=0.25),
@@ -23,13 +24,3 @@ train_data = dict(batch_size=4, num_workers=1, dataset=dataset)
 val_data = dict(batch_size=4, num_workers=1, dataset=dataset)
 test_data = val_data
 metric = dict(metrics=["bbox"])
-train = dict(
-    max_iters=800,
-    val_interval=400,
-    log_interval=20,
-    channels_last=True,
-    clip_grad_norm=10.0,
-)
-optimizer = dict(type="AdamW", lr=2e-3, weight_decay=0.05, fused=True)
-param_groups = dict(norm_decay=0.0, bias_decay=0.0)
-schedule = dict(type="OneCycleSchedule", warmup_share=0.1)
