@@ -325,6 +325,20 @@ def test_skipped_steps_change_nothing_but_the_counters(make_trainer, caplog):
     assert [r.get("skipped_steps", 0) for r in records(trainer, "train")] == [0, 0, 1, 2, 2, 2]
 
 
+def test_what_a_skipped_step_did_to_other_buffers_is_put_back(make_trainer, toy_model):
+    """As the losses of some heads follow their own course."""
+
+    def count(module, inputs):
+        module.steps += module.training
+
+    model = toy_model()
+    model.register_buffer("steps", torch.zeros((), dtype=torch.long))
+    model.register_forward_pre_hook(count)
+    settings = {"max_iters": 6, "on_nonfinite": "skip", "max_skips": 3}
+    make_trainer(model, hooks=[Spoil(2, 3)], **settings).train()
+    assert model.steps == 4
+
+
 def test_a_gradient_that_no_loss_scale_makes_finite_is_skipped_like_any_other(make_trainer):
     """With fp16, too, where the scaler has its own way of leaving out a step."""
     trainer = make_trainer(

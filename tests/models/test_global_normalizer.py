@@ -184,7 +184,7 @@ HEADS = {
     "nanodet": _nanodet_gradient,
 }
 # With 'rank' a process's losses are as many times larger as all have images more than it.
-GROWTH = {"yolov5": 2, "yolov8": 2}
+GROWTH = {"yolov8": 2}
 
 
 def _averaged_gradients(rank: int, port: int, folder: str) -> None:

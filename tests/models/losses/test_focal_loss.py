@@ -46,3 +46,17 @@ def test_half_precision_logits_give_a_float32_loss():
     loss = FocalLoss()(logits, labels, torch.ones(4), 1)
     assert loss.dtype == torch.float32
     assert loss == FocalLoss()(logits.float(), labels, torch.ones(4), 1)
+
+
+def test_pos_weight_is_inside_the_cross_entropy():
+    pred, scores = torch.tensor([[1.5], [-0.5], [0.3]]), torch.tensor([[1.0], [0.0], [0.4]])
+    entropy = F.binary_cross_entropy_with_logits(
+        pred, scores, pos_weight=torch.tensor(1.6), reduction="none"
+    )
+    found = pred.sigmoid()
+    missed = 1 - (scores * found + (1 - scores) * (1 - found))
+    expected = (entropy * (0.25 * scores + 0.75 * (1 - scores)) * missed**1.5).sum() / 3
+    loss = FocalLoss(gamma=1.5, pos_weight=1.6)(pred, scores, torch.ones(3), 3.0)
+    torch.testing.assert_close(loss, expected)
+    same = [FocalLoss(pos_weight=w)(pred, scores, torch.ones(3), 3.0) for w in (1.0, 1 + 1e-9)]
+    torch.testing.assert_close(*same)
