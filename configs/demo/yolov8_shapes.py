@@ -1,4 +1,4 @@
-# mmdet-lite demo
+# python tools/train.py configs/demo/yolov8_shapes.py
 # YOLOv8 n, from random weights, on procedural shapes: minutes on a CPU.
 _base_ = [
     "../_base_/models/yolov8_n.py",

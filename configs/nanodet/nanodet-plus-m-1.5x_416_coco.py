@@ -1,9 +1,8 @@
 # python tools/train.py configs/nanodet/nanodet-plus-m-1.5x_416_coco.py
-# Not trained here yet. The original project gives AP 34.1 box for it (1 GPU), with random scaling,
-# stretching and shifting of the images, which are missing here.
+# Not trained here yet. The original project gives AP 34.1 box for it.
 _base_ = [
     "../_base_/models/nanodet-plus-m.py",
-    "../_base_/datasets/coco_detection_416.py",
+    "../_base_/datasets/coco_nanodet_416.py",
     "../_base_/schedules/schedule_nanodet_300e.py",
 ]
 model = dict(

@@ -2,8 +2,8 @@
 # Not trained here yet. YOLOv5's release 7.0 gives AP 45.4 box for its weights.
 _base_ = [
     "../_base_/models/yolov5_s.py",
-    "../_base_/datasets/coco_detection_640.py",
-    "../_base_/schedules/schedule_yolov5_300e.py",
+    "../_base_/datasets/coco_yolo_640.py",
+    "../_base_/schedules/schedule_yolo_300e.py",
 ]
 # YOLOv5 trains its m with stronger settings than n and s.
 model = dict(

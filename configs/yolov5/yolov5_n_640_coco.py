@@ -2,8 +2,8 @@
 # Not trained here yet. YOLOv5's release 7.0 gives AP 28.0 box for its weights.
 _base_ = [
     "../_base_/models/yolov5_s.py",
-    "../_base_/datasets/coco_detection_640.py",
-    "../_base_/schedules/schedule_yolov5_300e.py",
+    "../_base_/datasets/coco_yolo_640.py",
+    "../_base_/schedules/schedule_yolo_300e.py",
 ]
 model = dict(
     backbone=dict(width_multiple=0.25),

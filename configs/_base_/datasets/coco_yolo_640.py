@@ -1,5 +1,5 @@
-# COCO 2017 (https://cocodataset.org) with boxes, 640 x 640, as YOLOv5 and YOLOv8 train from
-# scratch: mosaics, moved and scaled, until the last 15 of 300 epochs.
+# COCO 2017 (https://cocodataset.org) with boxes, 640 x 640, as YOLOv5 trains from scratch:
+# mosaics, moved and scaled, until the last 15 of 300 epochs.
 data_root = "data/coco/"
 affine = dict(type="RandomAffine", size=(640, 640), scale=(0.5, 1.5), translate=0.1)
 train_data = dict(
