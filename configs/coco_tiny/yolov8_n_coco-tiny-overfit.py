@@ -20,3 +20,4 @@ train_data = dict(batch_size=4, num_workers=1, dataset=dataset)
 val_data = dict(batch_size=4, num_workers=1, dataset=dataset)
 test_data = val_data
 metric = dict(metrics=["bbox"])
+train = dict(max_iters=1200, val_interval=600)
