@@ -1,4 +1,7 @@
-"""YOLOv8 and its parts learn: minutes each. Run with: pytest -m slow tests/apis/test_yolov8_training.py"""
+"""YOLOv8 and its parts learn, in minutes each.
+
+Run with: pytest -m slow tests/apis/test_yolov8_training.py
+"""
 
 from __future__ import annotations
 

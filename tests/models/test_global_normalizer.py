@@ -12,7 +12,6 @@ from reference import make_batch, make_gt
 
 from mmdet_lite.models.coders import DeltaXYWHBBoxCoder
 from mmdet_lite.models.dense_heads import YOLOv5Head
-from mmdet_lite.models.losses.reduce import num_processes
 from mmdet_lite.models.roi_heads import ConvFCBBoxHead, FCNMaskHead
 from mmdet_lite.models.targets import BoxTargets
 from mmdet_lite.registry import MODELS, build
@@ -69,11 +68,32 @@ YOLOV5 = dict(
     obj_balance=[4.0, 1.0],
     autobalance=True,
 )
+YOLOV8 = dict(
+    type="YOLOv8Head",
+    num_classes=3,
+    in_channels=[4],
+    strides=[4],
+    assigner=dict(type="TaskAlignedAssigner"),
+    loss_cls=dict(type="SigmoidCrossEntropyLoss"),
+    loss_bbox=dict(type="CIoULoss", min_iou=0),
+    loss_dfl=dict(type="DistributionFocalLoss"),
+)
 
 
 def _rpn_gradient(images: slice, normalizer: str) -> torch.Tensor:
     torch.manual_seed(0)
     head = build(RPN | dict(normalizer=normalizer), MODELS)
+    batch = make_batch(torch.zeros(2, 3, *SIZE), [SIZE] * 2, [SIZE] * 2, make_gt(BOXES))
+    feats = torch.randn(2, 4, 8, 12, generator=torch.Generator().manual_seed(1))
+    part = Batch(**vars(map_tensors(batch, lambda tensor: tensor[images])))
+    return _gradient(head, head.loss(head([feats[images]]), part))
+
+
+def _yolov8_gradient(images: slice, normalizer: str) -> torch.Tensor:
+    torch.manual_seed(0)
+    # Batch norms in evaluation mode: their statistics are of one process.
+    head = build(YOLOV8 | dict(normalizer=normalizer), MODELS).eval()
+    torch.nn.init.constant_(head.reg_branches[0][-1].bias, 0)
     batch = make_batch(torch.zeros(2, 3, *SIZE), [SIZE] * 2, [SIZE] * 2, make_gt(BOXES))
     feats = torch.randn(2, 4, 8, 12, generator=torch.Generator().manual_seed(1))
     part = Batch(**vars(map_tensors(batch, lambda tensor: tensor[images])))
@@ -111,15 +131,14 @@ def _mask_gradient(images: slice, normalizer: str) -> torch.Tensor:
 
 
 def _yolov5(images: slice, normalizer: str) -> tuple[YOLOv5Head, torch.Tensor]:
-    """The head after a step, and its gradient for each image of all processes."""
+    """The head after a step, and its gradient."""
     torch.manual_seed(0)
     head = build(YOLOV5 | dict(normalizer=normalizer), MODELS)
     batch = make_batch(torch.zeros(2, 3, *SIZE), [SIZE] * 2, [SIZE] * 2, make_gt(BOXES))
     generator = torch.Generator().manual_seed(1)
     feats = [torch.randn(2, 4, *shape, generator=generator)[images] for shape in [(4, 6), (2, 3)]]
     part = Batch(**vars(map_tensors(batch, lambda tensor: tensor[images])))
-    gradient = _gradient(head, head.loss(head(feats), part))
-    return head, gradient / (len(feats[0]) * num_processes())
+    return head, _gradient(head, head.loss(head(feats), part))
 
 
 def _yolov5_gradient(images: slice, normalizer: str) -> torch.Tensor:
@@ -136,7 +155,10 @@ HEADS = {
     "bbox": _bbox_gradient,
     "mask": _mask_gradient,
     "yolov5": _yolov5_gradient,
+    "yolov8": _yolov8_gradient,
 }
+# With 'rank' a process's losses are as many times larger as all have images more than it.
+GROWTH = {"yolov5": 2, "yolov8": 2}
 
 
 def _averaged_gradients(rank: int, port: int, folder: str) -> None:
@@ -181,7 +203,9 @@ def test_global_normalizer_gives_the_gradient_of_the_whole_batch(averaged, name)
 @pytest.mark.parametrize("name", HEADS)
 def test_rank_normalizer_weighs_every_process_alike(averaged, name):
     halves = [HEADS[name](slice(i, i + 1), "rank") for i in range(2)]
-    torch.testing.assert_close(averaged[f"{name}_rank"], (halves[0] + halves[1]) / 2)
+    torch.testing.assert_close(
+        averaged[f"{name}_rank"], (halves[0] + halves[1]) / 2 * GROWTH.get(name, 1)
+    )
     difference = averaged[f"{name}_rank"] - HEADS[name](slice(None), "rank")
     assert float(difference.abs().max()) > 1e-4
 

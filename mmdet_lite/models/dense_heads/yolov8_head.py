@@ -161,7 +161,7 @@ class YOLOv8Head(nn.Module):
             output.logits,
             lambda: predicted,
         )
-        total = normalize(targets.scores.sum().clamp(min=1), self.normalizer)
+        total = normalize(targets.scores.sum(), self.normalizer, at_least=1)
         avg_factor = total / batch_factor(output.logits, self.normalizer)
         return {
             "loss_cls": self.loss_cls(

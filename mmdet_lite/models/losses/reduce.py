@@ -58,20 +58,21 @@ def num_processes() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
-def normalize(avg_factor: Tensor, normalizer: Normalizer) -> Tensor:
+def normalize(avg_factor: Tensor, normalizer: Normalizer, at_least: float = 0.0) -> Tensor:
     """The normaliser of a loss: this process's own, or the mean over all processes.
 
     With 'global' the gradient that DDP averages equals that of one process with the whole batch.
 
     Args:
-        avg_factor: (...), as a rule a scalar.
+        avg_factor: (...), as a rule a scalar, not negative.
         normalizer: 'rank' (MMDetection's) or 'global'.
+        at_least: what a smaller number counts as, that of this process, or of all together.
     """
     if normalizer == "rank" or num_processes() == 1:
-        return avg_factor
+        return avg_factor.clamp(min=at_least)
     total = avg_factor.clone()
     dist.all_reduce(total)
-    return total / num_processes()
+    return total.clamp(min=at_least) / num_processes()
 
 
 def batch_factor(like: Tensor, normalizer: Normalizer) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mmdet_lite.models.losses.reduce import check_normalizer, normalize, weighted_sum
+from mmdet_lite.models.losses.reduce import batch_factor, check_normalizer, normalize, weighted_sum
 
 
 def test_weighted_sum_is_divided():
@@ -29,6 +29,8 @@ def test_no_elements_sum_to_zero():
 @pytest.mark.parametrize("normalizer", ["rank", "global"])
 def test_one_process_divides_by_its_own_number(normalizer):
     assert normalize(torch.tensor(7.0), normalizer) == 7
+    assert normalize(torch.tensor(0.5), normalizer, at_least=1) == 1
+    assert batch_factor(torch.zeros(3, 2), normalizer) == 3
 
 
 def test_unknown_normalizer_is_refused():
