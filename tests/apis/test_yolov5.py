@@ -52,4 +52,9 @@ def test_a_resumed_run_has_the_same_balances_and_weights(tmp_path):
 def test_sixteen_real_images_are_learnt_by_heart(tmp_path, coco_tiny, monkeypatch):
     monkeypatch.setenv("MMDET_LITE_COCO_TINY", str(coco_tiny))
     metrics = train(load_config(OVERFIT), tmp_path)
-    assert metrics["bbox_mAP"] >= 0.8
+    assert metrics["bbox_mAP"] >= 0.7
+
+
+@pytest.mark.slow
+def test_shapes_are_learnt(tmp_path):
+    assert train(load_config(DEMO), tmp_path)["bbox_mAP"] >= 0.5

@@ -170,8 +170,8 @@ class YOLOv5Head(nn.Module):
         )
         inds = targets.inds.flatten(1)[..., None].expand(-1, -1, output.raw.shape[2])
         entries = output.raw.gather(1, inds).unflatten(1, targets.inds.shape[1:])
-        counts = normalize(targets.valid.sum(dim=(0, 2)).float(), self.normalizer)  # (L,)
-        weights = targets.valid / counts.clamp(min=1e-6)[:, None]
+        counts = normalize(targets.valid.sum(dim=(0, 2)).float(), self.normalizer, at_least=1)
+        weights = targets.valid / counts[:, None]  # (B, L, E)
 
         center, size = decode(entries[..., _BOX], targets.sizes)
         boxes = xyxy_from_cxcywh(torch.cat([center, size], dim=-1))
