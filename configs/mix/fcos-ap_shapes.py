@@ -43,8 +43,8 @@ val_data = dict(
 test_data = val_data
 metric = dict(type="CocoMetric", metrics=["bbox"])
 train = dict(
-    max_iters=800,
-    val_interval=400,
+    max_iters=600,
+    val_interval=300,
     log_interval=20,
     best_metric="bbox_mAP",
     channels_last=True,
