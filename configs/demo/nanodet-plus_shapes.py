@@ -1,7 +1,7 @@
 # python tools/train.py configs/demo/nanodet-plus_shapes.py
 # NanoDet-Plus with a thin neck and guide, from random weights, on procedural shapes, on a CPU.
-# Not measured to its end yet. With half the backbone's width, lr=2e-3 and 1000 iterations it reached
-# bbox_mAP 0.425 in 348 s of CPU time, on one thread of a loaded machine.
+# Not measured to its end yet. With half the width of the backbone, lr=2e-3 and 1000 iterations it
+# reached bbox_mAP 0.425 in 348 s of CPU time, on one thread of a loaded machine.
 _base_ = "../_base_/models/nanodet-plus-m.py"
 num_classes = 6
 model = dict(
