@@ -1,5 +1,5 @@
 # python tools/train.py configs/coco_tiny/nanodet-plus_coco-tiny-overfit.py
-# Learns 16 real images by heart, from random weights, on two CPU cores.
+# Learns 16 real images by heart, from random weights, on two CPU cores. Not run to its end yet.
 _base_ = [
     "../_base_/models/nanodet-plus-m.py",
     "../_base_/datasets/coco_tiny_instance.py",

@@ -1,10 +1,12 @@
 # python tools/train.py configs/demo/nanodet-plus_shapes.py
-# NanoDet-Plus of half the width, from random weights, on procedural shapes: minutes on a CPU.
+# NanoDet-Plus with a thin neck and guide, from random weights, on procedural shapes, on a CPU.
+# Not measured to its end yet. With half the width of the backbone, lr=2e-3 and 1000 iterations it
+# reached bbox_mAP 0.425 in 348 s of CPU time, on one thread of a loaded machine.
 _base_ = "../_base_/models/nanodet-plus-m.py"
 num_classes = 6
 model = dict(
-    backbone=dict(width=0.5, pretrained=None),
-    neck=dict(in_channels=[48, 96, 192], out_channels=64),
+    backbone=dict(pretrained=None),
+    neck=dict(out_channels=64),
     bbox_head=dict(in_channels=64, feat_channels=64, num_classes=num_classes),
     aux_head=dict(
         in_channels=128,
@@ -33,12 +35,12 @@ val_data = dict(
 test_data = val_data
 metric = dict(type="CocoMetric", metrics=["bbox"])
 train = dict(
-    max_iters=1000,
-    val_interval=500,
+    max_iters=900,
+    val_interval=450,
     log_interval=20,
     channels_last=True,
     clip_grad_norm=35.0,
 )
-optimizer = dict(type="AdamW", lr=2e-3, weight_decay=0.05, fused=True)
+optimizer = dict(type="AdamW", lr=3e-3, weight_decay=0.05, fused=True)
 param_groups = dict(norm_decay=0.0, bias_decay=0.0)
 schedule = dict(type="OneCycleSchedule", warmup_share=0.1)
