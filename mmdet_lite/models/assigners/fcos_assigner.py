@@ -67,8 +67,11 @@ class FCOSAssigner:
         assigned = torch.where(smallest < math.inf, assigned, NEGATIVE)
         return assigned if valid is None else torch.where(valid, assigned, IGNORE)
 
-    def _bounds(self, priors: Priors) -> list[Tensor]:
-        ranges = torch.tensor(self.regress_ranges, device=priors.boxes.device)
-        sizes = torch.tensor(priors.level_sizes, device=priors.boxes.device)
-        total = len(priors.boxes)
-        return [bound.repeat_interleave(sizes, output_size=total) for bound in ranges.T]
+    def _bounds(self, priors: Priors) -> tuple[Tensor, Tensor]:
+        """Least and largest distance of each point, (A,) each, made on the device."""
+        levels = priors.levels
+        low, high = torch.zeros_like(priors.boxes[:, 0]), torch.zeros_like(priors.boxes[:, 0])
+        for level, (least, largest) in enumerate(self.regress_ranges):
+            low = torch.where(levels == level, least, low)
+            high = torch.where(levels == level, largest, high)
+        return low, high

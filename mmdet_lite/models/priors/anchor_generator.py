@@ -33,6 +33,11 @@ class Priors:
     level_sizes: tuple[int, ...]
 
     @property
+    def levels(self) -> Tensor:
+        """(A,) int64 level of each prior."""
+        return self.ids >> 48  # see pack_prior_id
+
+    @property
     def centers(self) -> Tensor:
         """(A, 2): x, y."""
         return (self.boxes[:, :2] + self.boxes[:, 2:]) / 2
