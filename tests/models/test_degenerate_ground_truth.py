@@ -23,7 +23,7 @@ CASES = {
     "an image without objects": [[BOX, OTHER], []],
     "a batch without objects": [[], []],
     "a box that contains no prior": [[[33.2, 33.2, 34.1, 34.3]], [BOX]],
-    "only a box that contains no prior": [[[33.2, 33.2, 34.1, 34.3]]],
+    "only a box that contains no prior": [[[33.2, 33.2, 34.1, 34.3]], []],
     "duplicate boxes": [[BOX, BOX, OTHER, BOX], [OTHER, OTHER]],
     "a box larger than the image": [[[-30.0, -20, 100, 90]], [BOX]],
 }
@@ -58,10 +58,34 @@ def _fcos() -> SingleStageDetector:
     return build(_slim(cfg), MODELS)
 
 
+def _yolo(name: str) -> Callable[[], SingleStageDetector]:
+    def make() -> SingleStageDetector:
+        cfg = Config.fromfile(CONFIGS / f"{name}.py").model
+        cfg.backbone.update(depth_multiple=0.1, width_multiple=0.125)
+        widths = [32, 64, 128]
+        cfg.neck.update(in_channels=widths, depth_multiple=0.1)
+        cfg.bbox_head.update(num_classes=3, in_channels=widths)
+        return build(cfg, MODELS)
+
+    return make
+
+
+def _nanodet_plus() -> SingleStageDetector:
+    cfg = Config.fromfile(CONFIGS / "nanodet-plus-m.py").model
+    cfg.backbone.update(width=0.5, pretrained=None)
+    cfg.neck.update(in_channels=[48, 96, 192], out_channels=32)
+    cfg.bbox_head.update(num_classes=3, in_channels=32, feat_channels=32)
+    cfg.aux_head.update(num_classes=3, in_channels=64, feat_channels=32)
+    return build(cfg, MODELS)
+
+
 DETECTORS: dict[str, Callable[[], torch.nn.Module]] = {
     "RetinaNet": _retinanet,
     "RetinaNet-AP": _retinanet_ap,
     "FCOS": _fcos,
+    "YOLOv8": _yolo("yolov8_n"),
+    "YOLOv5": _yolo("yolov5_s"),
+    "NanoDet-Plus": _nanodet_plus,
 }
 
 
