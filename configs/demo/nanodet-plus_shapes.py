@@ -1,7 +1,11 @@
 # python tools/train.py configs/demo/nanodet-plus_shapes.py
 # NanoDet-Plus with a thin neck and guide, from random weights, on procedural shapes, on a CPU.
 # bbox_mAP 0.553 after 346 s on two cores of an AMD EPYC with AVX2.
-_base_ = "../_base_/models/nanodet-plus-m.py"
+_base_ = [
+    "../_base_/models/nanodet-plus-m.py",
+    "../_base_/datasets/shapes_detection.py",
+    "../_base_/schedules/schedule_shapes.py",
+]
 num_classes = 6
 model = dict(
     backbone=dict(pretrained=None),
@@ -15,31 +19,8 @@ model = dict(
         num_classes=num_classes,
     ),
 )
-train_data = dict(
-    batch_size=8,
-    num_workers=1,
-    dataset=dict(
-        type="ShapesDataset",
-        num_images=2000,
-        image_size=(128, 128),
-        data_seed=0,
-        pipeline=[dict(type="RandomFlip", prob=0.5)],
-    ),
-)
-val_data = dict(
-    batch_size=8,
-    num_workers=1,
-    dataset=dict(type="ShapesDataset", num_images=200, image_size=(128, 128), data_seed=1),
-)
-test_data = val_data
-metric = dict(type="CocoMetric", metrics=["bbox"])
-train = dict(
-    max_iters=900,
-    val_interval=450,
-    log_interval=20,
-    channels_last=True,
-    clip_grad_norm=35.0,
-)
-optimizer = dict(type="AdamW", lr=3e-3, weight_decay=0.05, fused=True)
-param_groups = dict(norm_decay=0.0, bias_decay=0.0)
-schedule = dict(type="OneCycleSchedule", warmup_share=0.1)
+train_data = dict(batch_size=8, dataset=dict(num_images=2000))
+val_data = dict(batch_size=8)
+test_data = dict(batch_size=8)
+train = dict(max_iters=900, val_interval=450, clip_grad_norm=35.0)
+optimizer = dict(lr=3e-3)

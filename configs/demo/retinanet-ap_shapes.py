@@ -1,7 +1,11 @@
 # python tools/train.py configs/demo/retinanet-ap_shapes.py
 # RetinaNet with AP loss and a slim ResNet-18, from random weights, on procedural shapes: minutes on
 # a CPU.
-_base_ = "../_base_/models/retinanet-ap_r50_fpn.py"
+_base_ = [
+    "../_base_/models/retinanet-ap_r50_fpn.py",
+    "../_base_/datasets/shapes_detection.py",
+    "../_base_/schedules/schedule_shapes.py",
+]
 model = dict(
     normalizer=dict(mean=[103.53, 116.28, 123.675], std=[57.375, 57.12, 58.395]),
     # Random weights need batch statistics, and nothing may be frozen.
@@ -23,32 +27,8 @@ model = dict(
         anchor_generator=dict(octave_base_scale=2),  # the images are 128 pixels, not 500
     ),
 )
-train_data = dict(
-    batch_size=8,
-    num_workers=1,
-    dataset=dict(
-        type="ShapesDataset",
-        num_images=2000,
-        image_size=(128, 128),
-        data_seed=0,
-        pipeline=[dict(type="RandomFlip", prob=0.5)],
-    ),
-)
-val_data = dict(
-    batch_size=8,
-    num_workers=1,
-    dataset=dict(type="ShapesDataset", num_images=200, image_size=(128, 128), data_seed=1),
-)
-test_data = val_data
-metric = dict(type="CocoMetric", metrics=["bbox"])
-train = dict(
-    max_iters=1000,
-    val_interval=500,
-    log_interval=20,
-    best_metric="bbox_mAP",
-    channels_last=True,
-    clip_grad_norm=10.0,
-)
-optimizer = dict(type="AdamW", lr=1.5e-3, weight_decay=0.05, fused=True)
-param_groups = dict(norm_decay=0.0, bias_decay=0.0)
-schedule = dict(type="OneCycleSchedule", warmup_share=0.1)
+train_data = dict(batch_size=8, dataset=dict(num_images=2000))
+val_data = dict(batch_size=8)
+test_data = dict(batch_size=8)
+train = dict(max_iters=1000, val_interval=500, best_metric="bbox_mAP")
+optimizer = dict(lr=1.5e-3)

@@ -1,7 +1,11 @@
 # python tools/train.py configs/mix/fcos-ap_shapes.py
 # AP loss on a head without anchors: FCOS with a slim ResNet-18, from random weights, on procedural
 # shapes.
-_base_ = "../_base_/models/retinanet_r50_fpn.py"
+_base_ = [
+    "../_base_/models/retinanet_r50_fpn.py",
+    "../_base_/datasets/shapes_detection.py",
+    "../_base_/schedules/schedule_shapes.py",
+]
 model = dict(
     backbone=dict(depth=18, base_channels=32, pretrained=None, frozen_stages=-1, norm_eval=False),
     neck=dict(in_channels=[32, 64, 128, 256], out_channels=64, num_outs=4),
@@ -24,32 +28,8 @@ model = dict(
         score_thr=0.01,
     ),
 )
-train_data = dict(
-    batch_size=8,
-    num_workers=1,
-    dataset=dict(
-        type="ShapesDataset",
-        num_images=2000,
-        image_size=(128, 128),
-        data_seed=0,
-        pipeline=[dict(type="RandomFlip", prob=0.5)],
-    ),
-)
-val_data = dict(
-    batch_size=8,
-    num_workers=1,
-    dataset=dict(type="ShapesDataset", num_images=200, image_size=(128, 128), data_seed=1),
-)
-test_data = val_data
-metric = dict(type="CocoMetric", metrics=["bbox"])
-train = dict(
-    max_iters=600,
-    val_interval=300,
-    log_interval=20,
-    best_metric="bbox_mAP",
-    channels_last=True,
-    clip_grad_norm=10.0,
-)
-optimizer = dict(type="AdamW", lr=1.5e-3, weight_decay=0.05, fused=True)
-param_groups = dict(norm_decay=0.0, bias_decay=0.0)
-schedule = dict(type="OneCycleSchedule", warmup_share=0.1)
+train_data = dict(batch_size=8, dataset=dict(num_images=2000))
+val_data = dict(batch_size=8)
+test_data = dict(batch_size=8)
+train = dict(best_metric="bbox_mAP")
+optimizer = dict(lr=1.5e-3)

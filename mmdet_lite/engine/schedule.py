@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -62,9 +62,29 @@ class MultiStepSchedule:
         return self.gamma**passed * linear_warmup(step, self.warmup_iters, self.warmup_factor)
 
 
-@SCHEDULES.register_module()
 @dataclass(frozen=True)
-class CosineSchedule:
+class _Decay:
+    """Linear warm-up, then down to ``final_factor`` at the end of the run, in a ``shape``."""
+
+    final_factor: float = 0.0
+    warmup_iters: int = 0
+    warmup_factor: float = 0.001
+
+    shape: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        _check_warmup(self)
+
+    def factor(self, step: int, total_steps: int, steps_per_epoch: int) -> float:
+        """See :class:`Schedule`."""
+        if step < self.warmup_iters:
+            return linear_warmup(step, self.warmup_iters, self.warmup_factor)
+        share = (step - self.warmup_iters) / max(total_steps - self.warmup_iters, 1)
+        return interpolate(1.0, self.final_factor, share, self.shape)
+
+
+@SCHEDULES.register_module()
+class CosineSchedule(_Decay):
     """Linear warm-up, then half a cosine down to ``final_factor`` at the end of the run.
 
     Args:
@@ -76,24 +96,11 @@ class CosineSchedule:
         ValueError: a setting is out of its range.
     """
 
-    final_factor: float = 0.0
-    warmup_iters: int = 0
-    warmup_factor: float = 0.001
-
-    def __post_init__(self) -> None:
-        _check_warmup(self)
-
-    def factor(self, step: int, total_steps: int, steps_per_epoch: int) -> float:
-        """See :class:`Schedule`."""
-        if step < self.warmup_iters:
-            return linear_warmup(step, self.warmup_iters, self.warmup_factor)
-        share = (step - self.warmup_iters) / max(total_steps - self.warmup_iters, 1)
-        return interpolate(1.0, self.final_factor, share, "cosine")
+    shape = "cosine"
 
 
 @SCHEDULES.register_module()
-@dataclass(frozen=True)
-class LinearSchedule:
+class LinearSchedule(_Decay):
     """Linear warm-up, then a straight line down to ``final_factor`` at the end of the run.
 
     Args:
@@ -105,19 +112,7 @@ class LinearSchedule:
         ValueError: a setting is out of its range.
     """
 
-    final_factor: float = 0.0
-    warmup_iters: int = 0
-    warmup_factor: float = 0.001
-
-    def __post_init__(self) -> None:
-        _check_warmup(self)
-
-    def factor(self, step: int, total_steps: int, steps_per_epoch: int) -> float:
-        """See :class:`Schedule`."""
-        if step < self.warmup_iters:
-            return linear_warmup(step, self.warmup_iters, self.warmup_factor)
-        share = (step - self.warmup_iters) / max(total_steps - self.warmup_iters, 1)
-        return interpolate(1.0, self.final_factor, share, "linear")
+    shape = "linear"
 
 
 @SCHEDULES.register_module()
