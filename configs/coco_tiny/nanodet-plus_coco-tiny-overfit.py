@@ -15,15 +15,15 @@ dataset = dict(
     ann_file=data_root + "annotations/instances_train2017.json",
     image_dir=data_root + "train2017/",
     indices=16,
-    pipeline=[dict(type="Resize", scale=(320, 320), keep_ratio=False)],
+    pipeline=[dict(type="Resize", scale=(416, 416), keep_ratio=False)],
 )
 train_data = dict(batch_size=4, num_workers=1, dataset=dataset)
 val_data = dict(batch_size=4, num_workers=1, dataset=dataset)
 test_data = val_data
 metric = dict(metrics=["bbox"])
 train = dict(
-    max_iters=600,
-    val_interval=300,
+    max_iters=900,
+    val_interval=450,
     log_interval=20,
     channels_last=True,
     clip_grad_norm=35.0,
