@@ -6,15 +6,15 @@ Heavy imports happen inside the functions, so that ``--help`` answers at once.
 from __future__ import annotations
 
 import argparse
-import ast
-import json
 import os
-import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from mmdet_lite.arguments import add_config, add_launcher, add_options, log_to_console, positive
+from mmdet_lite.benchmarks import cli as benchmarks
 
 _TRACEBACK = "MMDET_LITE_TRACEBACK"
 _NOT_REPRODUCED = 3  # exit code of replay-batch
@@ -98,85 +98,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-class _Options(argparse.Action):
-    """KEY=VALUE pairs, values as MMDetection reads them (1e-3, [1,2], True, text), or dicts."""
-
-    def __call__(self, parser, namespace, values, option_string=None) -> None:
-        options = dict(getattr(namespace, self.dest) or {})
-        for pair in values:
-            key, equals, text = pair.partition("=")
-            if not key or not equals:
-                parser.error(
-                    f"{option_string}: expected KEY=VALUE, got {pair!r} (no spaces around '=' or "
-                    "in a list, or quotes around the whole)"
-                )
-            options[key] = _parse_value(text, parser, f"{option_string} {key}")
-        setattr(namespace, self.dest, options)
-
-
-def _parse_value(text: str, parser: argparse.ArgumentParser, what: str) -> object:
-    from mmengine.config import DictAction
-
-    try:
-        if "{" in text or "dict(" in text:
-            return _literal(ast.parse(text, mode="eval").body)
-        parsed = argparse.Namespace()
-        DictAction([what], "pairs", nargs="+")(parser, parsed, [f"value={text}"])
-        return parsed.pairs["value"]
-    except (ValueError, SyntaxError, AssertionError, RecursionError) as error:
-        parser.error(f"{what}: cannot read the value {text!r}: {error}")
-
-
-def _literal(node: ast.expr) -> object:
-    """A literal in which a dict may be written as ``dict(key=value)`` too."""
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dict":
-        if node.args or any(keyword.arg is None for keyword in node.keywords):
-            raise ValueError("a dict is written as dict(key=value) or {'key': value}")
-        return {keyword.arg: _literal(keyword.value) for keyword in node.keywords}
-    if isinstance(node, ast.Dict) and None not in node.keys:
-        pairs = zip(node.keys, node.values, strict=True)
-        return {ast.literal_eval(key): _literal(value) for key, value in pairs}
-    if isinstance(node, (ast.List, ast.Tuple)):
-        items = [_literal(item) for item in node.elts]
-        return items if isinstance(node, ast.List) else tuple(items)
-    return ast.literal_eval(node)
-
-
-def _positive(text: str) -> int:
-    if (value := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, got {text}")
-    return value
-
-
-def _add_config(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", help="config file, or the path of a shipped one")
-    _add_options(parser)
-
-
-def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--cfg-options",
-        nargs="+",
-        action=_Options,
-        metavar="KEY=VALUE",
-        help="change the config: dotted keys, numbers index lists, e.g. optimizer.lr=0.01 "
-        "'train_data.dataset.pipeline.0.scale=(667,400)'",
-    )
-
-
-def _add_launcher(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--launcher",
-        choices=["none", "pytorch", "slurm"],
-        help="what started the processes: torchrun (pytorch), srun (slurm), or nothing, for one "
-        "process; default: torchrun if it did, else none",
-    )
-    # torch.distributed.launch, which older scripts use, passes it; torchrun sets LOCAL_RANK
-    parser.add_argument("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)
-
-
 def _train_arguments(parser: argparse.ArgumentParser) -> None:
-    _add_config(parser)
+    add_config(parser)
     parser.add_argument(
         "--work-dir",
         help="folder for everything the run writes; default: the config's, or "
@@ -201,7 +124,7 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
         help="scale the learning rate to the actual batch size",
     )
     parser.add_argument("--seed", type=int, help="seed of everything random; default: the config's")
-    _add_launcher(parser)
+    add_launcher(parser)
 
 
 def _train(args: argparse.Namespace) -> None:
@@ -228,7 +151,7 @@ def _train(args: argparse.Namespace) -> None:
 
 
 def _test_arguments(parser: argparse.ArgumentParser) -> None:
-    _add_config(parser)
+    add_config(parser)
     parser.add_argument("checkpoint", help="checkpoint file, or zoo:NAME")
     parser.add_argument("--work-dir", metavar="DIR", help="write the metrics to DIR/metrics.json")
     parser.add_argument("--out-metrics", metavar="FILE", help="write the metrics as JSON")
@@ -239,7 +162,7 @@ def _test_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--show-dir", metavar="DIR", help="save pictures of truth and prediction")
     parser.add_argument(
-        "--show-num", type=_positive, default=50, help="how many pictures at most (50)"
+        "--show-num", type=positive, default=50, help="how many pictures at most (50)"
     )
     parser.add_argument(
         "--show-score-thr", type=float, default=0.3, help="draw detections from this score on (0.3)"
@@ -250,7 +173,7 @@ def _test_arguments(parser: argparse.ArgumentParser) -> None:
         help="test-time augmentation: show the model every image several times, by the config's "
         "section tta; default: as it is and mirrored",
     )
-    _add_launcher(parser)
+    add_launcher(parser)
 
 
 def _test(args: argparse.Namespace) -> None:
@@ -261,7 +184,7 @@ def _test(args: argparse.Namespace) -> None:
     cfg = load_config(args.config, args.cfg_options)
     with processes(args.launcher, read_timeout(cfg)):
         if is_main():
-            _log_to_console()
+            log_to_console()
         test(
             cfg,
             args.checkpoint,
@@ -275,7 +198,7 @@ def _test(args: argparse.Namespace) -> None:
 
 
 def _print_config_arguments(parser: argparse.ArgumentParser) -> None:
-    _add_config(parser)
+    add_config(parser)
     parser.add_argument(
         "--build", action="store_true", help="build the model too and print its parameters"
     )
@@ -292,10 +215,10 @@ def _print_config(args: argparse.Namespace) -> None:
 
 
 def _flops_arguments(parser: argparse.ArgumentParser) -> None:
-    _add_config(parser)
+    add_config(parser)
     parser.add_argument(
         "--size",
-        type=_positive,
+        type=positive,
         nargs=2,
         default=(1280, 800),
         metavar=("WIDTH", "HEIGHT"),
@@ -313,18 +236,18 @@ def _flops(args: argparse.Namespace) -> None:
 def _migrate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", help="config file of MMDetection 3.x")
     parser.add_argument("out", help="file to write")
-    _add_options(parser)
+    add_options(parser)
 
 
 def _migrate(args: argparse.Namespace) -> None:
     from mmdet_lite.apis.migrate import migrate_config
 
-    _log_to_console()
+    log_to_console()
     migrate_config(args.config, args.out, args.cfg_options)
 
 
 def _browse_arguments(parser: argparse.ArgumentParser) -> None:
-    _add_config(parser)
+    add_config(parser)
     parser.add_argument("--out-dir", default="work_dirs/browse", help="folder for the pictures")
     parser.add_argument("--split", choices=["train", "val"], default="train")
     parser.add_argument("--num", type=int, default=16, help="how many images (16)")
@@ -335,19 +258,19 @@ def _browse(args: argparse.Namespace) -> None:
     from mmdet_lite.apis.browse import browse_dataset
     from mmdet_lite.apis.config import load_config, read_seed
 
-    _log_to_console()
+    log_to_console()
     cfg = load_config(args.config, args.cfg_options)
     files = browse_dataset(cfg, args.out_dir, args.split, args.num, args.epoch, read_seed(cfg))
     print(f"wrote {len(files)} pictures to {args.out_dir}")
 
 
 def _anchors_arguments(parser: argparse.ArgumentParser) -> None:
-    _add_config(parser)
+    add_config(parser)
     parser.add_argument(
         "--fit", action="store_true", help="look for other anchors also where these are good enough"
     )
     parser.add_argument(
-        "--num", type=_positive, default=2000, help="read at most so many images (2000)"
+        "--num", type=positive, default=2000, help="read at most so many images (2000)"
     )
 
 
@@ -359,7 +282,7 @@ def _anchors(args: argparse.Namespace) -> None:
 
 
 def _replay_arguments(parser: argparse.ArgumentParser) -> None:
-    _add_config(parser)
+    add_config(parser)
     parser.add_argument("batch", help="batch_rank_<r>.pth that a run left in nonfinite_iter_<n>")
     parser.add_argument(
         "--weights", metavar="FILE", help="weights before the step; default: weights.pth beside it"
@@ -382,99 +305,9 @@ def _replay(args: argparse.Namespace) -> None:
         sys.exit(_NOT_REPRODUCED)
 
 
-def _benchmark_arguments(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(dest="action", required=True, metavar="scaling|ap-loss")
-    about = "time the training step of a config, of one process and of several"
-    _scaling_arguments(actions.add_parser("scaling", help=about, description=about))
-    about = "time AP loss, and a loop over the positives"
-    _ap_loss_arguments(actions.add_parser("ap-loss", help=about, description=about))
-
-
-def _benchmark(args: argparse.Namespace) -> None:
-    {"scaling": _scaling, "ap-loss": _ap_loss}[args.action](args)
-
-
-def _ap_loss_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--positives", type=_positive, default=5000, metavar="N", help="entries (5000)"
-    )
-    parser.add_argument(
-        "--negatives", type=_positive, default=100_000, metavar="N", help="entries (100000)"
-    )
-    parser.add_argument("--num-classes", type=_positive, default=20, metavar="K", help="(20)")
-    parser.add_argument("--rounds", type=_positive, default=5, help="turns of each (5)")
-    parser.add_argument("--json", metavar="FILE", help="write the figures as JSON")
-
-
-def _ap_loss(args: argparse.Namespace) -> None:
-    from mmdet_lite.apis.benchmark_ap_loss import benchmark_ap_loss, table
-    from mmdet_lite.apis.test import write_json
-
-    result = benchmark_ap_loss(args.positives, args.negatives, args.num_classes, args.rounds)
-    result["command"] = shlex.join(sys.argv)
-    print(table(result))
-    if args.json:
-        write_json(args.json, result)
-
-
-def _scaling_arguments(parser: argparse.ArgumentParser) -> None:
-    _add_config(parser)
-    parser.add_argument(
-        "--processes",
-        nargs="+",
-        type=_positive,
-        default=[1, 2],
-        metavar="N",
-        help="numbers of processes to compare; ratios are to the first (1 2)",
-    )
-    parser.add_argument(
-        "--batch-size",
-        type=_positive,
-        metavar="N",
-        help="images a step, which the processes share; default: train_data.batch_size",
-    )
-    parser.add_argument("--rounds", type=_positive, default=3, help="turns of each (3)")
-    parser.add_argument("--iters", type=_positive, default=10, help="timed steps a turn (10)")
-    parser.add_argument("--warmup", type=_positive, default=3, help="steps before them (3)")
-    parser.add_argument(
-        "--ddp-settings",
-        action="store_true",
-        help="compare settings of DistributedDataParallel too, at each number of processes above 1",
-    )
-    parser.add_argument("--out", metavar="FILE", help="write everything, each time too, as JSON")
-    # what the processes that are compared are started with
-    parser.add_argument("--worker", metavar="FILE", help=argparse.SUPPRESS)
-    parser.add_argument("--worker-ddp", type=json.loads, help=argparse.SUPPRESS)
-
-
-def _scaling(args: argparse.Namespace) -> None:
-    from mmdet_lite.apis.config import load_config
-
-    cfg = load_config(args.config, args.cfg_options)
-    if args.worker:
-        from mmdet_lite.apis.benchmark_worker import measure
-        from mmdet_lite.engine.distributed import processes
-
-        with processes():
-            measure(cfg, args.iters, args.warmup, args.worker_ddp, args.worker)
-        return
-
-    from mmdet_lite.apis.benchmark import benchmark, list_contenders
-    from mmdet_lite.apis.benchmark_report import table
-    from mmdet_lite.apis.test import write_json
-
-    _log_to_console()
-    contenders = list_contenders(args.processes, args.ddp_settings)
-    result = benchmark(cfg, contenders, args.batch_size, args.rounds, args.iters, args.warmup)
-    result["command"] = shlex.join(sys.argv)
-    print(f"\n{result['command']}\n{table(result)}")
-    if args.out:
-        write_json(args.out, result)
-
-
 def _demo_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--work-dir", default="work_dirs/demo")
-    _add_options(parser)
+    add_options(parser)
 
 
 def _demo(args: argparse.Namespace) -> None:
@@ -497,7 +330,7 @@ def _publish_arguments(parser: argparse.ArgumentParser) -> None:
 def _publish(args: argparse.Namespace) -> None:
     from mmdet_lite.apis.publish import publish_model
 
-    _log_to_console()
+    log_to_console()
     publish_model(args.checkpoint, args.out, args.raw)
 
 
@@ -523,7 +356,7 @@ def _convert_arguments(parser: argparse.ArgumentParser) -> None:
 def _convert(args: argparse.Namespace) -> None:
     from mmdet_lite.apis.convert import convert_checkpoint
 
-    _log_to_console()
+    log_to_console()
     convert_checkpoint(args.source, args.out, args.kind, args.config, args.raw)
 
 
@@ -542,15 +375,8 @@ def _zoo(args: argparse.Namespace) -> None:
     if args.action == "list":
         print(list_models(args.pattern))
         return
-    _log_to_console()
+    log_to_console()
     print(get_model(args.name, args.out))
-
-
-def _log_to_console() -> None:
-    import logging
-
-    logging.basicConfig(format="%(message)s", stream=sys.stdout)
-    logging.getLogger("mmdet_lite").setLevel(logging.INFO)
 
 
 COMMANDS = {
@@ -581,9 +407,9 @@ COMMANDS = {
         "Run a batch again whose loss was not finite.", _replay_arguments, _replay
     ),
     "benchmark": Command(
-        "Time the training step, or parts of it beside others' ways.",
-        _benchmark_arguments,
-        _benchmark,
+        "Measure speed side by side with others' ways, in one run.",
+        benchmarks.add_arguments,
+        benchmarks.run,
     ),
     "demo": Command(
         "Train and evaluate a Mask R-CNN on shapes, in minutes.", _demo_arguments, _demo

@@ -6,14 +6,11 @@ Letters: N samples, K classes, E = N * K entries, P positives and M negatives am
 from __future__ import annotations
 
 from collections.abc import Callable
-from statistics import median
-from time import perf_counter
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from mmdet_lite.apis.benchmark import describe_machine
+from mmdet_lite.benchmarks.rows import Row, take_turns, time_row
 from mmdet_lite.models.losses import APLoss
 
 _PEER = "positive by positive"
@@ -55,7 +52,7 @@ class PositiveByPositive(torch.autograd.Function):
 
 def benchmark_ap_loss(
     num_pos: int = 5000, num_neg: int = 100_000, num_classes: int = 20, rounds: int = 5
-) -> dict[str, Any]:
+) -> list[Row]:
     """Time a forward and a backward pass on the CPU, and check that the gradients are the same.
 
     Logits are normally distributed, those of positives around 1 and of negatives around 0, so that
@@ -68,8 +65,7 @@ def benchmark_ap_loss(
         rounds: how often each has its turn, after one for warm-up.
 
     Returns:
-        ``machine`` and ``rows``, each with ``case``, ``ours`` and ``peer`` (medians in ``unit``),
-        ``peer_name`` and ``ratio`` (ours over the peer's).
+        One row.
 
     Raises:
         ValueError: so many entries are not whole samples, or too few for a positive each.
@@ -79,30 +75,10 @@ def benchmark_ap_loss(
     ours, peer = _runs(logits, labels)
     for a, b in zip(ours(), peer(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
-    seconds = [[_seconds(run) for run in (ours, peer)] for _ in range(rounds)]
-    our_ms, peer_ms = (median(times) * 1e3 for times in zip(*seconds, strict=True))
+    seconds = take_turns({"ours": ours, "peer": peer}, rounds)
     case = f"AP loss and gradient, {num_pos} positives, {num_neg} negatives, {num_classes} classes"
-    row = {"case": case, "ours": our_ms, "peer": peer_ms, "peer_name": _PEER}
-    row |= {"ratio": our_ms / peer_ms, "unit": "ms"}
-    machine = describe_machine() | {"device": "CPU", "threads": torch.get_num_threads()}
-    return {"machine": machine, "settings": {"rounds": rounds}, "rows": [row]}
-
-
-def table(result: dict[str, Any]) -> str:
-    """What :func:`benchmark_ap_loss` returned, for people."""
-    machine = result["machine"]
-    lines = [
-        f"{machine['cpu']}, {machine['threads']} threads (load {machine['load']}), torch "
-        f"{machine['torch']}, mmdet_lite {machine['mmdet_lite']}; rounds: "
-        f"{result['settings']['rounds']} (figures are their medians)"
-    ]
-    for row in result["rows"]:
-        lines.append(
-            f"{row['case']}: {row['ours']:.1f} {row['unit']}; {row['peer_name']}: "
-            f"{row['peer']:.1f} {row['unit']}; ratio {row['ratio']:.4f}, "
-            f"{1 / row['ratio']:.1f} times as fast"
-        )
-    return "\n".join(lines)
+    settings = {"num_pos": num_pos, "num_neg": num_neg, "num_classes": num_classes}
+    return [time_row(case, seconds["ours"], seconds["peer"], _PEER, settings, unit="ms")]
 
 
 def _samples(num_pos: int, num_neg: int, num_classes: int) -> tuple[Tensor, Tensor]:
@@ -136,9 +112,3 @@ def _runs(logits: Tensor, labels: Tensor) -> tuple[Callable, Callable]:
         lambda: run(lambda pred: loss(pred, labels, weight, 1.0)),
         lambda: run(lambda pred: PositiveByPositive.apply(pred, is_pos)),
     )
-
-
-def _seconds(run: Callable) -> float:
-    start = perf_counter()
-    run()
-    return perf_counter() - start

@@ -10,7 +10,6 @@ import copy
 import json
 import logging
 import os
-import platform
 import re
 import subprocess
 import sys
@@ -20,12 +19,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
 from mmengine.config import Config
 
-from mmdet_lite import __version__
-from mmdet_lite.apis.benchmark_report import describe_rounds, step_seconds
 from mmdet_lite.apis.config import require, section
+from mmdet_lite.benchmarks.machine import describe_machine, num_cores
+from mmdet_lite.benchmarks.scaling_report import describe_rounds, step_seconds
 
 logger = logging.getLogger("mmdet_lite")
 
@@ -89,7 +87,7 @@ def benchmark(
         warmup: steps before that.
 
     Returns:
-        What :func:`mmdet_lite.apis.benchmark_report.table` shows, and every single time.
+        What :func:`mmdet_lite.benchmarks.scaling_report.table` shows, and every single time.
 
     Raises:
         ValueError: the config is incomplete, or the batch cannot be shared equally.
@@ -99,6 +97,7 @@ def benchmark(
     batch_size = batch_size or section(cfg, "train_data").get("batch_size")
     _check_batch_size(batch_size, contenders)
     machine = describe_machine()
+    del machine["threads"]  # each contender has its own number
     measured: list[list[dict]] = [[] for _ in contenders]
     for number in range(1, rounds + 1):
         for contender, results in zip(contenders, measured, strict=True):
@@ -138,7 +137,7 @@ def _launch(
     cfg = copy.deepcopy(cfg)
     cfg.train_data.batch_size = batch_size // contender.processes
     cfg.train.accumulate = 1
-    threads = max(1, _num_cores() // contender.processes)
+    threads = max(1, num_cores() // contender.processes)
     with TemporaryDirectory() as folder:
         config, result = Path(folder) / "config.py", Path(folder) / "result.json"
         cfg.dump(config)
@@ -164,31 +163,3 @@ def _own_message(output: str) -> str:
     """The error of a process without what torchrun adds; everything if it ended without one."""
     found = re.search(r"^error(?: on rank \d+)?: (.*?)\n\(for the traceback", output, re.M | re.S)
     return found[1] if found else f"it printed\n{output.strip()}"
-
-
-def describe_machine() -> dict[str, Any]:
-    """What a figure depends on: processor, cores, load of the last minute, versions."""
-    return {
-        "cpu": _cpu_name(),
-        "cores": _num_cores(),
-        "load": round(os.getloadavg()[0], 2),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "mmdet_lite": __version__,
-    }
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:  # not Linux
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
-def _num_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -1,6 +1,6 @@
 """Times of a benchmark as figures: medians, ratios and shares, and the table that shows them.
 
-A round of a contender is the dict that :func:`mmdet_lite.apis.benchmark_worker.measure` writes.
+A round of a contender is the dict that :func:`mmdet_lite.benchmarks.scaling_worker.measure` writes.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import mean, median
 from typing import Any
+
+from mmdet_lite.benchmarks.machine import heading
 
 _COLUMNS = (
     "",
@@ -87,19 +89,16 @@ def describe_rounds(measured: Sequence[Sequence[dict]], batch_size: int) -> list
 
 
 def table(result: dict[str, Any]) -> str:
-    """What :func:`mmdet_lite.apis.benchmark.benchmark` returned, for people."""
+    """What :func:`mmdet_lite.benchmarks.scaling.benchmark` returned, for people."""
     machine, settings = result["machine"], result["settings"]
-    heading = (
-        f"{machine['cpu']}, {machine['cores']} cores (load {machine['load']} at the start), "
-        f"{machine['device']}, torch {machine['torch']}, Python {machine['python']}, "
-        f"mmdet_lite {machine['mmdet_lite']}\n"
+    method = (
         f"rounds: {settings['rounds']} (figures are their medians), "
         f"steps: {settings['iters']} after {settings['warmup']} of warm-up"
     )
     rows = [_COLUMNS, *(_row(c, settings["batch_size"]) for c in result["contenders"])]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows)
-    return "\n".join([heading, *(line.rstrip() for line in lines)])
+    return "\n".join([heading(machine), method, *(line.rstrip() for line in lines)])
 
 
 def _describe(rounds: Sequence[dict], first: Sequence[float], batch_size: int) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from mmdet_lite.apis.benchmark_ap_loss import PositiveByPositive, benchmark_ap_loss
+from mmdet_lite.benchmarks.ap_loss import PositiveByPositive, benchmark_ap_loss
 
 
 def test_the_loop_is_the_paper_s_by_hand():
@@ -24,9 +24,10 @@ def test_figures_are_written(run_cli, tmp_path):
     result = run_cli("benchmark", "ap-loss", *numbers, "--json", tmp_path / "new" / "rows.json")
     assert result.code == 0, result.err
     assert "30 positives, 370 negatives, 4 classes" in result.out
-    (row,) = json.loads((tmp_path / "new" / "rows.json").read_text())["rows"]
-    assert set(row) == {"case", "ours", "peer", "peer_name", "ratio", "unit"}
-    assert row["ratio"] == pytest.approx(row["ours"] / row["peer"])
+    (row,) = json.loads((tmp_path / "new" / "rows.json").read_text())
+    assert row["ratio_range"][0] <= row["ratio"] <= row["ratio_range"][1]
+    assert row["machine"]["torch"] == torch.__version__ and row["command"]
+    assert row["settings"] == {"num_pos": 30, "num_neg": 370, "num_classes": 4}
     assert row["unit"] == "ms" and row["peer_name"] == "positive by positive"
 
 
@@ -37,7 +38,7 @@ def test_entries_must_be_whole_samples(numbers):
 
 
 def test_different_gradients_end_the_measurement(monkeypatch):
-    monkeypatch.setattr("mmdet_lite.apis.benchmark_ap_loss.PositiveByPositive.apply", _other)
+    monkeypatch.setattr("mmdet_lite.benchmarks.ap_loss.PositiveByPositive.apply", _other)
     with pytest.raises(AssertionError, match="not close"):
         benchmark_ap_loss(3, 9, 4, rounds=1)
 

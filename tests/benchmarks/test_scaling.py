@@ -1,6 +1,6 @@
 """What is compared with what, and what follows from the times. No test here is about speed.
 
-Run with: pytest tests/apis/test_benchmark.py
+Run with: pytest tests/benchmarks/test_scaling.py
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmdet_lite.apis.benchmark import Contender, benchmark, list_contenders
-from mmdet_lite.apis.benchmark_report import (
+from mmdet_lite.benchmarks.scaling import Contender, benchmark, list_contenders
+from mmdet_lite.benchmarks.scaling_report import (
     communication_share,
     data_share,
     describe_rounds,
@@ -21,9 +21,9 @@ from mmdet_lite.apis.benchmark_report import (
     step_seconds,
     table,
 )
-from mmdet_lite.apis.benchmark_worker import Stepper, measure
+from mmdet_lite.benchmarks.scaling_worker import Stepper, measure
 
-TINY = Path(__file__).parent / "tiny_config.py"
+TINY = Path(__file__).parents[1] / "apis/tiny_config.py"
 
 
 def times(steps, pairs=None):
@@ -116,7 +116,7 @@ def test_settings_of_ddp_are_compared_only_where_there_are_several_processes():
 
 def test_contenders_take_turns_and_share_batch_and_cores(tiny, launches, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr("mmdet_lite.apis.benchmark._num_cores", lambda: 8)
+    monkeypatch.setattr("mmdet_lite.benchmarks.scaling.num_cores", lambda: 8)
     result = benchmark(tiny(), list_contenders([1, 2], False), batch_size=4, rounds=2)
     assert [option(command, "--nproc-per-node") for command, _ in launches] == ["1", "2"] * 2
     assert [env["OMP_NUM_THREADS"] for _, env in launches] == ["8", "4"] * 2

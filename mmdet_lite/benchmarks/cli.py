@@ -1,0 +1,233 @@
+"""`mmdet-lite benchmark WORD ...`: what each first word measures, and its arguments."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmdet_lite.arguments import add_config, add_options, log_to_console, positive
+
+if TYPE_CHECKING:
+    from mmdet_lite.benchmarks.inputs import InputSize
+    from mmdet_lite.benchmarks.rows import Row
+
+_DEFAULT_CONFIG = "mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py"
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a first word stands for."""
+
+    summary: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], None]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `mmdet-lite benchmark`."""
+    words = "|".join(MEASUREMENTS)
+    actions = parser.add_subparsers(dest="action", required=True, metavar=words)
+    for word, measurement in MEASUREMENTS.items():
+        about = measurement.summary
+        measurement.add_arguments(actions.add_parser(word, help=about, description=about))
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure what the first word says, print a table and write what was asked for."""
+    MEASUREMENTS[args.action].run(args)
+
+
+def _add_rounds(parser: argparse.ArgumentParser, default: int) -> None:
+    text = f"turns of each contender ({default})"
+    parser.add_argument("--rounds", type=positive, default=default, help=text)
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", metavar="FILE", help="write the rows as a JSON list")
+
+
+def _report(measure: Callable[[], list[Row]], args: argparse.Namespace) -> None:
+    """Describe the machine, measure, print, write."""
+    from mmdet_lite.apis.build import choose_device
+    from mmdet_lite.benchmarks.machine import describe_machine, heading
+    from mmdet_lite.benchmarks.rows import table
+
+    machine, command = describe_machine(choose_device()), shlex.join(sys.argv)
+    rows = measure()
+    print(f"{command}\n{heading(machine)}\n{table(rows)}")
+    if args.json:
+        path = Path(args.json)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = [row.as_dict(machine, command) for row in rows]
+        path.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _step_arguments(parser: argparse.ArgumentParser, batch: int, rounds: int) -> None:
+    parser.add_argument(
+        "config",
+        nargs="?",
+        default=_DEFAULT_CONFIG,
+        help=f"of a Faster or Mask R-CNN with ResNet-50 and FPN ({_DEFAULT_CONFIG})",
+    )
+    add_options(parser)
+    parser.add_argument("--batch-size", type=positive, default=batch, help=f"images ({batch})")
+    parser.add_argument(
+        "--size",
+        nargs=2,
+        type=positive,
+        default=(480, 640),
+        metavar=("HEIGHT", "WIDTH"),
+        help="of the images (480 640)",
+    )
+    parser.add_argument(
+        "--objects",
+        type=positive,
+        default=128,
+        help="ground truths an image, each at least one positive RoI, to the sampler's limit (128)",
+    )
+    parser.add_argument(
+        "--variants",
+        nargs="+",
+        default=["float32", "bf16,channels_last"],
+        metavar="NAME",
+        help="how ours computes: float32, bf16 or fp16, with ',channels_last' or without "
+        "(float32 bf16,channels_last)",
+    )
+    parser.add_argument("--warmup", type=positive, default=2, help="turns that do not count (2)")
+    _add_rounds(parser, rounds)
+    _add_json(parser)
+
+
+def _input_size(args: argparse.Namespace) -> InputSize:
+    from mmdet_lite.benchmarks.inputs import InputSize
+
+    return InputSize(args.batch_size, *args.size, args.objects)
+
+
+def _train_arguments(parser: argparse.ArgumentParser) -> None:
+    _step_arguments(parser, batch=2, rounds=10)
+
+
+def _train(args: argparse.Namespace) -> None:
+    from mmdet_lite.benchmarks.training import benchmark_train
+
+    _run_steps(benchmark_train, args)
+
+
+def _infer_arguments(parser: argparse.ArgumentParser) -> None:
+    _step_arguments(parser, batch=1, rounds=20)
+
+
+def _infer(args: argparse.Namespace) -> None:
+    from mmdet_lite.benchmarks.training import benchmark_infer
+
+    _run_steps(benchmark_infer, args)
+
+
+def _run_steps(benchmark: Callable, args: argparse.Namespace) -> None:
+    from mmdet_lite.apis.config import load_config
+    from mmdet_lite.benchmarks.training import parse_variant
+
+    cfg = load_config(args.config, args.cfg_options)
+    variants = [parse_variant(text) for text in args.variants]
+    _report(lambda: benchmark(cfg, _input_size(args), variants, args.rounds, args.warmup), args)
+
+
+def _ap_loss_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--positives", type=positive, default=5000, metavar="N", help="entries (5000)"
+    )
+    parser.add_argument(
+        "--negatives", type=positive, default=100_000, metavar="N", help="entries (100000)"
+    )
+    parser.add_argument("--num-classes", type=positive, default=20, metavar="K", help="(20)")
+    _add_rounds(parser, 5)
+    _add_json(parser)
+
+
+def _ap_loss(args: argparse.Namespace) -> None:
+    from mmdet_lite.benchmarks.ap_loss import benchmark_ap_loss
+
+    numbers = (args.positives, args.negatives, args.num_classes, args.rounds)
+    _report(lambda: benchmark_ap_loss(*numbers), args)
+
+
+def _scaling_arguments(parser: argparse.ArgumentParser) -> None:
+    add_config(parser)
+    parser.add_argument(
+        "--processes",
+        nargs="+",
+        type=positive,
+        default=[1, 2],
+        metavar="N",
+        help="numbers of processes to compare; ratios are to the first (1 2)",
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=positive,
+        metavar="N",
+        help="images a step, which the processes share; default: train_data.batch_size",
+    )
+    _add_rounds(parser, 3)
+    parser.add_argument("--iters", type=positive, default=10, help="timed steps a turn (10)")
+    parser.add_argument("--warmup", type=positive, default=3, help="steps before them (3)")
+    parser.add_argument(
+        "--ddp-settings",
+        action="store_true",
+        help="compare settings of DistributedDataParallel too, at each number of processes above 1",
+    )
+    parser.add_argument("--out", metavar="FILE", help="write everything, each time too, as JSON")
+    # what the processes that are compared are started with
+    parser.add_argument("--worker", metavar="FILE", help=argparse.SUPPRESS)
+    parser.add_argument("--worker-ddp", type=json.loads, help=argparse.SUPPRESS)
+
+
+def _scaling(args: argparse.Namespace) -> None:
+    from mmdet_lite.apis.config import load_config
+
+    cfg = load_config(args.config, args.cfg_options)
+    if args.worker:
+        from mmdet_lite.benchmarks.scaling_worker import measure
+        from mmdet_lite.engine.distributed import processes
+
+        with processes():
+            measure(cfg, args.iters, args.warmup, args.worker_ddp, args.worker)
+        return
+
+    from mmdet_lite.apis.test import write_json
+    from mmdet_lite.benchmarks.scaling import benchmark, list_contenders
+    from mmdet_lite.benchmarks.scaling_report import table
+
+    log_to_console()
+    contenders = list_contenders(args.processes, args.ddp_settings)
+    result = benchmark(cfg, contenders, args.batch_size, args.rounds, args.iters, args.warmup)
+    result["command"] = shlex.join(sys.argv)
+    print(f"\n{result['command']}\n{table(result)}")
+    if args.out:
+        write_json(args.out, result)
+
+
+MEASUREMENTS = {
+    "train": Measurement(
+        "time training steps, ours and torchvision's, and count what they do",
+        _train_arguments,
+        _train,
+    ),
+    "infer": Measurement(
+        "time detection, ours and torchvision's, and count what they do", _infer_arguments, _infer
+    ),
+    "scaling": Measurement(
+        "time the training step of a config, of one process and of several",
+        _scaling_arguments,
+        _scaling,
+    ),
+    "ap-loss": Measurement(
+        "time AP loss, and a loop over the positives", _ap_loss_arguments, _ap_loss
+    ),
+}
