@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
+from mmdet_lite.models.cores import RoIAlignOnCores
 from mmdet_lite.registry import MODELS
 
 
@@ -71,11 +72,12 @@ class RoIExtractor(nn.Module):
         return self._pool_all_on_each_level(feats, boxes, level)
 
     def _pool_by_level(self, feats: Sequence[Tensor], boxes: Tensor, level: Tensor) -> Tensor:
-        """Sort RoIs by level: on the CPU it costs nothing to ask how many there are, and pooling
-        is slow enough for the fixed shapes below to take four times as long."""
-        places = [(level == i).nonzero()[:, 0] for i in range(len(self.featmap_strides))]
-        pooled = [self._pool(feats, boxes[place], i) for i, place in enumerate(places)]
-        return torch.cat(pooled)[torch.cat(places).argsort()]
+        """On the CPU it costs nothing to ask how many RoIs a level has, and pooling is slow enough
+        for the fixed shapes below to take four times as long."""
+        scales = [1 / stride for stride in self.featmap_strides]
+        maps = [feat.float() for feat in feats[: len(scales)]]
+        settings = (self.output_size, scales, self.sampling_ratio, self.aligned)
+        return RoIAlignOnCores.apply(boxes, level, *settings, *maps)
 
     def _pool_all_on_each_level(
         self, feats: Sequence[Tensor], boxes: Tensor, level: Tensor
