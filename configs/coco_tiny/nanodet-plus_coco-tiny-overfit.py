@@ -1,6 +1,6 @@
 # python tools/train.py configs/coco_tiny/nanodet-plus_coco-tiny-overfit.py
-# Learns 16 real images by heart, from random weights, on two CPU cores. bbox_mAP 0.734; an iteration
-# takes 0.41 s on an AMD EPYC with AVX-512.
+# Learns 16 real images by heart, from random weights, on two CPU cores. bbox_mAP 0.734; an
+# iteration takes 0.41 s on an AMD EPYC with AVX-512.
 _base_ = [
     "../_base_/models/nanodet-plus-m.py",
     "../_base_/datasets/coco_tiny_instance.py",

@@ -17,6 +17,8 @@ from mmdet_lite.registry import OPTIMIZERS, build
 
 logger = logging.getLogger(__name__)
 
+_FUSED = ("cpu", "cuda")  # devices on which every optimizer that can be fused is
+
 NORM_LAYERS = (
     nn.BatchNorm1d,
     nn.BatchNorm2d,
@@ -93,7 +95,8 @@ def build_optimizer(cfg: dict, model: nn.Module, param_groups: dict | None = Non
     """Build an optimizer over the model's trainable parameters.
 
     Args:
-        cfg: ``dict(type='SGD', lr=0.02, ...)``, from ``torch.optim`` or registered by you.
+        cfg: ``dict(type='SGD', lr=0.02, ...)``, from ``torch.optim`` or registered by you. torch's
+            are fused where they can be, unless ``fused=False`` or ``foreach=True`` is set.
         model: its parameters with ``requires_grad`` are optimized, whatever else is left alone.
         param_groups: arguments of :class:`ParamGroupRules`.
 
@@ -116,6 +119,7 @@ def build_optimizer(cfg: dict, model: nn.Module, param_groups: dict | None = Non
     rules = build({"type": ParamGroupRules, **(param_groups or {})}, OPTIMIZERS)
     _check_patterns(rules, list(trainable))
     everything = {"params": list(trainable.items())}
+    cfg = _fused(cfg, trainable)
     defaults = build(cfg, OPTIMIZERS, params=[everything]).defaults
     groups = _group_parameters(model, trainable, rules, defaults)
     optimizer = build(cfg, OPTIMIZERS, params=groups)
@@ -180,6 +184,17 @@ def scale_lr(lr: float, base_batch_size: int, actual_batch_size: int) -> float:
         scaled,
     )
     return scaled
+
+
+def _fused(cfg: dict, parameters: dict[str, Tensor]) -> dict:
+    """The config with ``fused=True`` where torch has such a step and nothing else is asked for."""
+    cls = OPTIMIZERS.get(cfg.get("type")) if isinstance(cfg.get("type"), str) else None
+    if cls is None or cls.__module__.partition(".")[0] != "torch":
+        return cfg
+    accepts = "fused" in inspect.signature(cls).parameters
+    asked = any(cfg.get(name) for name in ("foreach", "capturable", "differentiable"))
+    suits = all(p.is_floating_point() and p.device.type in _FUSED for p in parameters.values())
+    return {"fused": True, **cfg} if accepts and suits and not asked else cfg
 
 
 def _group_parameters(

@@ -51,6 +51,7 @@ class WeightUpdate:
         warnings.filterwarnings("ignore", message=r"Detected call of `lr_scheduler\.step")
         self.ema = None if settings.ema is None else ExponentialMovingAverage(model, **settings.ema)
         self._norm: Tensor | None = None
+        self._is_finite = True
 
     @property
     def lr(self) -> float:
@@ -72,7 +73,9 @@ class WeightUpdate:
         self.scaler.unscale_(self.optimizer)
         gradients = [p.grad for p in self._parameters() if p.grad is not None]
         self._norm = get_total_norm(gradients)
-        return self._norm.item()
+        norm = self._norm.item()
+        self._is_finite = math.isfinite(norm)
+        return norm
 
     def is_overflow(self, norm: float) -> bool:
         """Whether a norm means only that fp16's loss scale is too large, which will be lowered."""
@@ -86,7 +89,10 @@ class WeightUpdate:
         """Change the weights by the gradients whose norm was just taken."""
         if self.clip_grad_norm is not None:
             clip_grads_with_norm_(self._parameters(), self.clip_grad_norm, self._norm)
-        self.scaler.step(self.optimizer)  # leaves the weights as they are after an overflow
+        if self._is_finite:
+            # After an overflow the scaler would call a fused optimizer all the same, which changes
+            # no weight then, but begins its momentum with what lies in memory.
+            self.scaler.step(self.optimizer)
         self.scaler.update()
         self._next()
         if self.ema is not None:

@@ -96,10 +96,11 @@ class RoIAlignOnCores(torch.autograd.Function):
         ctx.places, ctx.boxes = places, [rois[place] for place in places]
         ctx.scales, ctx.settings = scales, (size, size, sampling_ratio, aligned)
         ctx.shapes = [feat.shape for feat in feats]
+        most = _ROIS_A_PIECE if torch.get_num_threads() > 1 else max(len(rois), 1)
         tasks = [
             partial(_align, feat.contiguous(), piece, scale, *ctx.settings)
             for feat, boxes, scale in zip(feats, ctx.boxes, scales, strict=True)
-            for piece in boxes.split(_ROIS_A_PIECE)
+            for piece in boxes.split(most)
         ]
         return torch.cat(run_on_cores(tasks))[torch.cat(places).argsort()]
 

@@ -130,3 +130,18 @@ def test_the_learning_rate_scales_linearly_and_says_so(caplog):
     caplog.set_level("INFO")
     assert scale_lr(0.02, base_batch_size=16, actual_batch_size=4) == pytest.approx(0.005)
     assert "0.02 in the config, for batches of 16 images; this run has 4, so 0.005" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("cfg", "fused"),
+    [
+        ({"type": "SGD", "lr": 0.1}, True),
+        ({"type": "AdamW", "lr": 0.1, "fused": False}, False),
+        ({"type": "AdamW", "lr": 0.1, "foreach": True}, None),
+        ({"type": "RMSprop", "lr": 0.1}, "has none"),
+    ],
+)
+def test_torch_s_optimizers_are_fused_unless_told_otherwise(cfg, fused):
+    optimizer = build_optimizer(cfg, nn.Linear(2, 2))
+    assert optimizer.defaults.get("fused", "has none") is fused or fused == "has none"
+    assert ("fused" in optimizer.defaults) == (fused != "has none")

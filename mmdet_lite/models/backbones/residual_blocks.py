@@ -5,6 +5,7 @@ Parameters have torchvision's names. Letters: B images.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch.nn.functional as F
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm  # also SyncBatchNorm
 
 from mmdet_lite.models.backbones.deform_conv import build_deform_conv
+from mmdet_lite.models.backbones.folded_norms import Folded, Pair, conv_norm, fold_norms
 
 
 @dataclass(frozen=True)
@@ -76,16 +78,37 @@ class _Block(nn.Module):
         self.shared = shared
         self.norms: list[str] = []
 
+    @property
+    def pairs(self) -> list[Pair]:
+        """Convolutions with their norms, the shortcut's last."""
+        pairs = [
+            (getattr(self, f"conv{i}"), getattr(self, name))
+            for i, name in enumerate(self.norms, start=1)
+        ]
+        return pairs if self.downsample is None else [*pairs, tuple(self.downsample)]
+
+    def forward(self, x: Tensor, folded: Sequence[Folded] | None = None) -> Tensor:
+        """(B, in_channels, H, W) to (B, channels * expansion, H / stride, W / stride).
+
+        Args:
+            x: a map.
+            folded: of :attr:`pairs`; None: they are folded here.
+        """
+        pairs = self.pairs
+        folded = fold_norms(pairs) if folded is None else folded
+        out = x
+        for number, pair in enumerate(pairs[: len(self.norms)], start=1):
+            out = conv_norm(pair, folded[number - 1], out)
+            if number < len(self.norms):
+                out = F.relu(out, inplace=True)  # neither a convolution nor a norm needs it again
+        if self.downsample is not None:
+            x = conv_norm(pairs[-1], folded[-1], x)
+        return F.relu(out.add_(x), inplace=True)
+
     def _add_norm(self, channels: int) -> None:
         name, layer = self.shared.norm(channels, len(self.norms) + 1)
         self.add_module(name, layer)
         self.norms.append(name)
-
-    def _norm(self, number: int, x: Tensor) -> Tensor:
-        return getattr(self, self.norms[number - 1])(x)
-
-    def _add_shortcut(self, out: Tensor, x: Tensor) -> Tensor:
-        return F.relu(out + (x if self.downsample is None else self.downsample(x)))
 
 
 class BasicBlock(_Block):
@@ -104,11 +127,6 @@ class BasicBlock(_Block):
         self.conv2 = shared.conv(channels, channels, 3, padding=1)
         self._add_norm(channels)
         self.downsample = _shortcut(in_channels, channels, stride, shared)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, in_channels, H, W) to (B, channels, H / stride, W / stride)."""
-        out = F.relu(self._norm(1, self.conv1(x)))
-        return self._add_shortcut(self._norm(2, self.conv2(out)), x)
 
 
 class Bottleneck(_Block):
@@ -129,12 +147,6 @@ class Bottleneck(_Block):
         self.conv3 = shared.conv(width, channels * 4, 1)
         self._add_norm(channels * 4)
         self.downsample = _shortcut(in_channels, channels * 4, stride, shared)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, in_channels, H, W) to (B, 4 * channels, H / stride, W / stride)."""
-        out = F.relu(self._norm(1, self.conv1(x)))
-        out = F.relu(self._norm(2, self.conv2(out)))
-        return self._add_shortcut(self._norm(3, self.conv3(out)), x)
 
 
 _ARCHITECTURES = {

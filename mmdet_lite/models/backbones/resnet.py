@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm  # also SyncBatchNorm
 from torch.utils.checkpoint import checkpoint
 
+from mmdet_lite.models.backbones.folded_norms import Folded, conv_norm, fold_norms
 from mmdet_lite.models.backbones.pretrained import load_pretrained_backbone
 from mmdet_lite.models.backbones.residual_blocks import (
     BlockStyle,
@@ -132,21 +133,24 @@ class ResNet(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Images (B, 3, H, W) to the chosen maps (B, Ci, H / stride, W / stride), finest first."""
-        x = F.relu(getattr(self, self.norm_name)(self.conv1(x)))
+        stem = (self.conv1, getattr(self, self.norm_name))
+        stages = [getattr(self, f"layer{i + 1}") for i in range(max(self.out_indices) + 1)]
+        folded = iter(fold_norms([stem, *(p for stage in stages for b in stage for p in b.pairs)]))
+        x = F.relu(conv_norm(stem, next(folded), x), inplace=True)
         x = F.max_pool2d(x, kernel_size=3, stride=2, padding=1)
         outs = []
-        for stage in range(max(self.out_indices) + 1):
-            for block in getattr(self, f"layer{stage + 1}"):
-                x = self._run(block, x)
-            if stage in self.out_indices:
+        for i, stage in enumerate(stages):
+            for block in stage:
+                x = self._run(block, x, [next(folded) for _ in block.pairs])
+            if i in self.out_indices:
                 outs.append(x)
         return outs
 
-    def _run(self, block: nn.Module, x: Tensor) -> Tensor:
+    def _run(self, block: nn.Module, x: Tensor, folded: Sequence[Folded]) -> Tensor:
         if self.activation_checkpointing and self.training and torch.is_grad_enabled():
             contexts = nullcontext(), _fixed_statistics(block)  # of the forward pass, of the second
-            return checkpoint(block, x, use_reentrant=False, context_fn=lambda: contexts)
-        return block(x)
+            return checkpoint(block, x, folded, use_reentrant=False, context_fn=lambda: contexts)
+        return block(x, folded)
 
 
 @MODELS.register_module()

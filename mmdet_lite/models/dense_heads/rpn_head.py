@@ -99,7 +99,7 @@ class RPNHead(nn.Module):
         """Run the layers on L maps (B, C, Hi, Wi) and flatten the levels."""
         logits, deltas = [], []
         for feat in feats:
-            hidden = F.relu(self.rpn_conv(feat))
+            hidden = F.relu(self.rpn_conv(feat), inplace=True)
             logits.append(flatten_map(self.rpn_cls(hidden), 1)[..., 0])
             deltas.append(flatten_map(self.rpn_reg(hidden), 4))
         shapes = [tuple(feat.shape[-2:]) for feat in feats]
