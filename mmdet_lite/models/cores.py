@@ -17,26 +17,27 @@ import torchvision  # noqa: F401 - it registers its operators
 from torch import Tensor
 
 _ROIS_A_PIECE = 32
+_CHANNELS_A_PIECE = 32  # few, as a piece of the gradient is in memory twice
 
 
 def run_on_cores(tasks: Sequence[Callable[[], Any]]) -> list[Any]:
     """Call functions that spend their time in operators, which let other threads run meanwhile.
 
     Args:
-        tasks: none of them may be recorded for a gradient, and none need see torch's modes.
+        tasks: nothing that they do is recorded for a gradient.
 
     Returns:
         Their results, in order.
     """
-    threads = min(torch.get_num_threads(), len(tasks))
-    if threads < 2:
-        with torch.no_grad():
-            return [task() for task in tasks]
-    return list(_pool(torch.get_num_threads()).map(_without_gradient, tasks))
+    run = partial(_run, is_inference=torch.is_inference_mode_enabled())
+    if min(torch.get_num_threads(), len(tasks)) < 2:
+        return [run(task) for task in tasks]
+    return list(_pool(torch.get_num_threads()).map(run, tasks))
 
 
-def _without_gradient(task: Callable[[], Any]) -> Any:
-    with torch.no_grad():  # threads have their own
+def _run(task: Callable[[], Any], is_inference: bool) -> Any:
+    """Threads have modes of their own."""
+    with torch.inference_mode(is_inference), torch.no_grad():
         return task()
 
 
@@ -92,51 +93,62 @@ class RoIAlignOnCores(torch.autograd.Function):
         Returns:
             (N, C, size, size).
         """
-        places = [(level == i).nonzero()[:, 0] for i in range(len(scales))]
-        ctx.places, ctx.boxes = places, [rois[place] for place in places]
+        ctx.places = [(level == i).nonzero()[:, 0] for i in range(len(scales))]
+        ctx.boxes = [rois[place] for place in ctx.places]
         ctx.scales, ctx.settings = scales, (size, size, sampling_ratio, aligned)
         ctx.shapes = [feat.shape for feat in feats]
         most = _ROIS_A_PIECE if torch.get_num_threads() > 1 else max(len(rois), 1)
-        tasks = [
-            partial(_align, feat.contiguous(), piece, scale, *ctx.settings)
-            for feat, boxes, scale in zip(feats, ctx.boxes, scales, strict=True)
-            for piece in boxes.split(most)
-        ]
-        return torch.cat(run_on_cores(tasks))[torch.cat(places).argsort()]
+        pooled = feats[0].new_empty(len(rois), feats[0].shape[1], size, size)
+        tasks = []
+        for feat, place, boxes, scale in zip(feats, ctx.places, ctx.boxes, scales, strict=True):
+            feat = feat.contiguous()
+            for rows, piece in zip(place.split(most), boxes.split(most), strict=True):
+                tasks.append(partial(_align, pooled, rows, feat, piece, scale, *ctx.settings))
+        run_on_cores(tasks)
+        return pooled
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """The maps' gradients."""
-        num_parts = torch.get_num_threads()
+        maps = [grad.new_empty(shape) for shape in ctx.shapes]
+        step = _CHANNELS_A_PIECE if torch.get_num_threads() > 1 else grad.shape[1]
         tasks = []
-        for place, boxes, scale, shape in zip(
-            ctx.places, ctx.boxes, ctx.scales, ctx.shapes, strict=True
-        ):
-            for part in grad[place].chunk(num_parts, dim=1):
-                own = (shape[0], part.shape[1], *shape[2:])
-                tasks.append(partial(_align_back, part, boxes, scale, own, *ctx.settings))
-        parts = run_on_cores(tasks)
-        num_parts = len(parts) // len(ctx.shapes)  # fewer where there are fewer channels
-        levels = [parts[i : i + num_parts] for i in range(0, len(parts), num_parts)]
-        return (None,) * 6 + tuple(torch.cat(of_level, dim=1) for of_level in levels)
+        for out, rows, boxes, scale in zip(maps, ctx.places, ctx.boxes, ctx.scales, strict=True):
+            for first in range(0, grad.shape[1], step):
+                part, own = out[:, first : first + step], grad[:, first : first + step]
+                tasks.append(partial(_align_back, part, own, rows, boxes, scale, *ctx.settings))
+        run_on_cores(tasks)
+        return None, None, None, None, None, None, *maps
 
 
 def _align(
-    feat: Tensor, boxes: Tensor, scale: float, height: int, width: int, ratio: int, aligned: bool
-) -> Tensor:
-    return torch.ops.torchvision.roi_align(feat, boxes, scale, height, width, ratio, aligned)
-
-
-def _align_back(
-    grad: Tensor,
+    out: Tensor,
+    rows: Tensor,
+    feat: Tensor,
     boxes: Tensor,
     scale: float,
-    shape: Sequence[int],
     height: int,
     width: int,
     ratio: int,
     aligned: bool,
-) -> Tensor:
-    return torch.ops.torchvision._roi_align_backward(
-        grad, boxes, scale, height, width, *shape, ratio, aligned
+) -> None:
+    pooled = torch.ops.torchvision.roi_align(feat, boxes, scale, height, width, ratio, aligned)
+    out.index_copy_(0, rows, pooled)
+
+
+def _align_back(
+    out: Tensor,
+    grad: Tensor,
+    rows: Tensor,
+    boxes: Tensor,
+    scale: float,
+    height: int,
+    width: int,
+    ratio: int,
+    aligned: bool,
+) -> None:
+    out.copy_(
+        torch.ops.torchvision._roi_align_backward(
+            grad[rows], boxes, scale, height, width, *out.shape, ratio, aligned
+        )
     )

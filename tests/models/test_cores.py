@@ -89,3 +89,10 @@ def test_forked_process_has_threads_of_its_own(threads):
         results = run_on_cores([lambda i=i: i for i in range(3)])
         os._exit(results != [0, 1, 2])
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_pooling_goes_with_inference_mode(threads):
+    rois, level, feats = _inputs()
+    with torch.inference_mode():
+        pooled = RoIAlignOnCores.apply(rois, level, 7, SCALES, 2, True, *feats)
+    assert pooled.is_inference() and pooled.equal(_one_core(rois, level, feats, 2, True))

@@ -1,8 +1,9 @@
 """Batch norms that keep their statistics, multiplied into the convolutions before them.
 
-Such a norm is a scale and a shift of each channel. In the weights they cost next to nothing; on the
-maps they cost a pass over memory, forward and backward, and the memory of a map. All convolutions
-of a network are folded together, in a few operations on lists.
+Such a norm is a scale and a shift of each channel. On a map they cost a pass over memory, forward
+and backward, and the memory of another map; in the weights, the same of the weights, which are
+smaller but in the last stage. All convolutions of a network are folded together, in a few
+operations on lists.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ Pair = tuple[nn.Module, nn.Module]  # a convolution and the norm after it
 Folded = tuple[Tensor, Tensor] | None  # weight and bias that stand for both
 
 
-def fold_norms(pairs: Sequence[Pair]) -> list[Folded]:
+def fold_norms(pairs: Sequence[Pair], positions: Sequence[int]) -> list[Folded]:
     """Weights and biases that give what each pair gives, where gradients are recorded.
 
     Gradients reach the parameters of both. Without gradients nothing is folded: a pass over the
@@ -27,12 +28,19 @@ def fold_norms(pairs: Sequence[Pair]) -> list[Folded]:
 
     Args:
         pairs: convolutions and their norms.
+        positions: height times width of each one's map; where an output channel has more weights
+            than that, nothing is gained.
 
     Returns:
-        One entry a pair, None where the norm does not keep its statistics or is of another kind.
+        One entry a pair, None where the norm does not keep its statistics, is of another kind, or
+        nothing is gained.
     """
     folded: list[Folded] = [None] * len(pairs)
-    places = [i for i, pair in enumerate(pairs) if _is_foldable(*pair)]
+    places = [
+        i
+        for i, ((conv, norm), most) in enumerate(zip(pairs, positions, strict=True))
+        if _is_foldable(conv, norm) and conv.weight[0].numel() <= most
+    ]
     if not (places and torch.is_grad_enabled()):
         return folded
     convs, norms = zip(*(pairs[i] for i in places), strict=True)

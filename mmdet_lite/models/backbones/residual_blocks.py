@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm  # also SyncBatchNorm
 
 from mmdet_lite.models.backbones.deform_conv import build_deform_conv
-from mmdet_lite.models.backbones.folded_norms import Folded, Pair, conv_norm, fold_norms
+from mmdet_lite.models.backbones.folded_norms import Folded, Pair, conv_norm
 
 
 @dataclass(frozen=True)
@@ -92,10 +92,10 @@ class _Block(nn.Module):
 
         Args:
             x: a map.
-            folded: of :attr:`pairs`; None: they are folded here.
+            folded: of :attr:`pairs`; None: none is folded.
         """
         pairs = self.pairs
-        folded = fold_norms(pairs) if folded is None else folded
+        folded = folded or [None] * len(pairs)
         out = x
         for number, pair in enumerate(pairs[: len(self.norms)], start=1):
             out = conv_norm(pair, folded[number - 1], out)

@@ -5,6 +5,7 @@ Letters: B images, Ci channels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm  # also SyncBatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from mmdet_lite.models.backbones.folded_norms import Folded, conv_norm, fold_norms
+from mmdet_lite.models.backbones.folded_norms import Folded, Pair, conv_norm, fold_norms
 from mmdet_lite.models.backbones.pretrained import load_pretrained_backbone
 from mmdet_lite.models.backbones.residual_blocks import (
     BlockStyle,
@@ -85,6 +86,7 @@ class ResNet(nn.Module):
         self.depth = depth
         self.out_indices = tuple(out_indices)
         self.frozen_stages = frozen_stages
+        self.strides = tuple(strides)
         self.norm_eval = norm_eval
         self.pretrained = pretrained
         self.activation_checkpointing = activation_checkpointing
@@ -135,7 +137,7 @@ class ResNet(nn.Module):
         """Images (B, 3, H, W) to the chosen maps (B, Ci, H / stride, W / stride), finest first."""
         stem = (self.conv1, getattr(self, self.norm_name))
         stages = [getattr(self, f"layer{i + 1}") for i in range(max(self.out_indices) + 1)]
-        folded = iter(fold_norms([stem, *(p for stage in stages for b in stage for p in b.pairs)]))
+        folded = iter(self._fold(stem, stages, math.prod(x.shape[-2:])))
         x = F.relu(conv_norm(stem, next(folded), x), inplace=True)
         x = F.max_pool2d(x, kernel_size=3, stride=2, padding=1)
         outs = []
@@ -145,6 +147,16 @@ class ResNet(nn.Module):
             if i in self.out_indices:
                 outs.append(x)
         return outs
+
+    def _fold(self, stem: Pair, stages: Sequence[nn.Sequential], pixels: int) -> list[Folded]:
+        """Stem and blocks for an image of so many pixels, as far as that pays."""
+        pairs, positions, stride = [stem], [pixels // 4], 4
+        for stage, factor in zip(stages, self.strides, strict=False):
+            stride *= factor
+            own = [pair for block in stage for pair in block.pairs]
+            pairs += own
+            positions += [pixels // stride**2] * len(own)
+        return fold_norms(pairs, positions)
 
     def _run(self, block: nn.Module, x: Tensor, folded: Sequence[Folded]) -> Tensor:
         if self.activation_checkpointing and self.training and torch.is_grad_enabled():

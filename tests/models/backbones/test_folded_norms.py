@@ -37,7 +37,7 @@ def test_values_and_gradients_are_those_of_the_norm():
     pairs = [_pair(), _pair(4, 6, stride=2), _pair(6, 6, groups=2)]
     plain = copy.deepcopy(pairs)
     x = torch.randn(2, 3, 8, 8)
-    out = _chain(pairs, fold_norms(pairs), x)
+    out = _chain(pairs, fold_norms(pairs, [64] * len(pairs)), x)
     expected = _chain(plain, [None] * 3, x)
     torch.testing.assert_close(out, expected, rtol=1e-5, atol=1e-5)
     weight = torch.randn_like(out)
@@ -59,7 +59,7 @@ def test_gradients_are_right_by_finite_differences():
     x = torch.randn(1, 2, 3, 3, dtype=torch.float64)
 
     def out(*_):
-        return conv_norm(pairs[0], fold_norms(pairs)[0], x)
+        return conv_norm(pairs[0], fold_norms(pairs, [64] * len(pairs))[0], x)
 
     parameters = (conv.weight, norm.weight, norm.bias)
     assert torch.autograd.gradcheck(out, parameters, check_undefined_grad=False)
@@ -70,7 +70,7 @@ def test_only_what_is_trained_gets_a_gradient():
     for module in pairs[0]:
         module.requires_grad_(False)
     pairs[1][1].requires_grad_(False)
-    folded = fold_norms(pairs)
+    folded = fold_norms(pairs, [64] * len(pairs))
     assert [w.requires_grad for w, _ in folded] == [False, True, True]
     _chain(pairs, folded, torch.randn(1, 3, 4, 4)).sum().backward()
     has_gradient = [[p.grad is not None for m in pair for p in m.parameters()] for pair in pairs]
@@ -79,25 +79,33 @@ def test_only_what_is_trained_gets_a_gradient():
 
 def test_a_pair_that_is_not_used_gets_none():
     pairs = [_pair(), _pair(4, 4)]
-    conv_norm(pairs[0], fold_norms(pairs)[0], torch.randn(1, 3, 4, 4)).sum().backward()
+    conv_norm(
+        pairs[0], fold_norms(pairs, [64] * len(pairs))[0], torch.randn(1, 3, 4, 4)
+    ).sum().backward()
     assert pairs[0][0].weight.grad is not None and pairs[1][0].weight.grad is None
 
 
 def test_norms_that_average_the_batch_and_other_layers_stay_apart():
     conv, norm = _pair()
     pairs = [(conv, norm.train()), (conv, nn.GroupNorm(2, 4)), (nn.Conv2d(3, 4, 3), _pair()[1])]
-    assert fold_norms(pairs) == [None] * 3
+    assert fold_norms(pairs, [64] * len(pairs)) == [None] * 3
+
+
+def test_what_has_more_weights_than_positions_is_not_folded():
+    pairs = [_pair()] * 2  # 3 * 3 * 3 weights an output channel
+    first, second = fold_norms(pairs, [27, 26])
+    assert first is not None and second is None
 
 
 def test_nothing_is_folded_without_gradients():
     with torch.no_grad():
-        assert fold_norms([_pair()]) == [None]
+        assert fold_norms([_pair()], [64]) == [None]
 
 
 def test_a_network_folds_what_keeps_its_statistics():
     model = ResNet(18, base_channels=8, frozen_stages=1, norm_eval=True).train()
     plain = copy.deepcopy(model).eval()
-    x = torch.randn(2, 3, 32, 32)
+    x = torch.randn(2, 3, 128, 128)
     outs = model(x)
     with torch.no_grad():
         expected = plain(x)
