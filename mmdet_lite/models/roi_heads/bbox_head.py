@@ -126,7 +126,7 @@ class ConvFCBBoxHead(nn.Module):
             feats = conv(feats)
         hidden = feats.mean(dim=(2, 3)) if self.with_avg_pool else feats.flatten(1)
         for layer in self.shared_fcs:
-            hidden = F.relu(layer(hidden))
+            hidden = F.relu(layer(hidden), inplace=True)
         deltas = self.fc_reg(hidden).unflatten(1, (-1, 4))
         return self.fc_cls(hidden).float(), deltas.float()
 

@@ -82,7 +82,7 @@ class FCNMaskHead(nn.Module):
         """(M, C, roi_feat_size, roi_feat_size) to logits (M, K or 1, h, h)."""
         for conv in self.convs:
             feats = conv(feats)
-        return self.conv_logits(F.relu(self.upsample(feats)))
+        return self.conv_logits(F.relu(self.upsample(feats), inplace=True))
 
     def loss(
         self, logits: Tensor, targets: Tensor, labels: Tensor, valid: Tensor
