@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mmdet_lite.benchmarks.inputs import InputSize
     from mmdet_lite.benchmarks.rows import Row
 
+_DEMO = "demo/mask-rcnn_r18_fpn_shapes.py"
 _DEFAULT_CONFIG = "mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py"
 
 
@@ -139,6 +140,20 @@ def _run_steps(benchmark: Callable, args: argparse.Namespace) -> None:
     _report(lambda: benchmark(cfg, _input_size(args), variants, args.rounds, args.warmup), args)
 
 
+def _startup_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "config", nargs="?", default=_DEMO, help=f"whose training is started ({_DEMO})"
+    )
+    _add_rounds(parser, 5)
+    _add_json(parser)
+
+
+def _startup(args: argparse.Namespace) -> None:
+    from mmdet_lite.benchmarks.startup import benchmark_startup
+
+    _report(lambda: benchmark_startup(args.config, args.rounds), args)
+
+
 def _ap_loss_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--positives", type=positive, default=5000, metavar="N", help="entries (5000)"
@@ -221,6 +236,9 @@ MEASUREMENTS = {
     ),
     "infer": Measurement(
         "time detection, ours and torchvision's, and count what they do", _infer_arguments, _infer
+    ),
+    "startup": Measurement(
+        "time imports, and the first training iteration", _startup_arguments, _startup
     ),
     "scaling": Measurement(
         "time the training step of a config, of one process and of several",

@@ -26,9 +26,9 @@ class Row:
 
     Attributes:
         case: what was measured.
-        ours, peer: medians in ``unit``, or counts.
+        ours, peer: medians in ``unit``, or counts; None where there is no peer.
         peer_name: what ours is compared with.
-        ratio: ours over the peer's; of times the median of paired ratios.
+        ratio: ours over the peer's; of times the median of paired ratios; None without a peer.
         unit: of ``ours`` and ``peer``.
         ratio_range: the interval in which the ratio lies with 95 % confidence; None of counts.
         settings: what the case was run with.
@@ -36,9 +36,9 @@ class Row:
 
     case: str
     ours: float
-    peer: float
+    peer: float | None
     peer_name: str
-    ratio: float
+    ratio: float | None
     unit: str
     ratio_range: tuple[float, float] | None = None
     settings: dict[str, Any] = field(default_factory=dict)
@@ -87,7 +87,7 @@ def take_turns(
 def time_row(
     case: str,
     ours: Sequence[float],
-    peer: Sequence[float],
+    peer: Sequence[float] | None,
     peer_name: str,
     settings: dict[str, Any] | None = None,
     unit: str = "s",
@@ -96,13 +96,15 @@ def time_row(
 
     Args:
         case: what was measured.
-        ours, peer: seconds of each round.
+        ours, peer: seconds of each round; None where there is no peer.
         peer_name: whose the latter are.
         settings: what the case was run with.
         unit: 's' or 'ms', what the row shows.
     """
-    ratios = [a / b for a, b in zip(ours, peer, strict=True)]
     factor = {"s": 1.0, "ms": 1e3}[unit]
+    if peer is None:
+        return Row(case, median(ours) * factor, None, peer_name, None, unit, None, settings or {})
+    ratios = [a / b for a, b in zip(ours, peer, strict=True)]
     return Row(
         case,
         median(ours) * factor,
@@ -145,7 +147,8 @@ def table(rows: Sequence[Row]) -> str:
     for row in rows:
         span = "" if row.ratio_range is None else "({:.3f}..{:.3f})".format(*row.ratio_range)
         figures = _figure(row.ours), _figure(row.peer)
-        cells.append((row.case, *figures, row.unit, f"{row.ratio:.3f}", span, row.peer_name))
+        ratio = "" if row.ratio is None else f"{row.ratio:.3f}"
+        cells.append((row.case, *figures, row.unit, ratio, span, row.peer_name))
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = []
     for line in cells:
@@ -155,7 +158,9 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def _figure(value: float) -> str:
+def _figure(value: float | None) -> str:
+    if value is None:
+        return ""
     if value == int(value) and abs(value) < 1e9:
         return str(int(value))
     return f"{value:.3f}" if value < 100 else f"{value:.1f}"

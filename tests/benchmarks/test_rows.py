@@ -44,6 +44,12 @@ def test_table_shows_ratio_and_interval():
     assert waits.split() == ["waits", "0", "24", "0.000", "peer"]
 
 
+def test_a_figure_may_have_no_peer():
+    row = time_row("start", [2.0, 3.0, 2.5], None, "")
+    assert (row.ours, row.peer, row.ratio, row.ratio_range) == (2.5, None, None, None)
+    assert table([row]).splitlines()[1].split() == ["start", "2.500", "s"]
+
+
 @pytest.mark.parametrize(("value", "text"), [(5, "5"), (0.12345, "0.123"), (1234.56, "1234.6")])
 def test_figures_have_few_digits(value, text):
     assert table([count_row("x", value, 1, "peer", "")]).splitlines()[1].split()[1] == text
