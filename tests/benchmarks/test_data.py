@@ -53,20 +53,13 @@ def test_both_pipelines_make_the_same_of_an_image(files):
     torch.manual_seed(0)
     peer = TorchvisionData(*files, [3], (160, 120), as_float=False)
     shown = [peer[0] for _ in range(8)]  # some are mirrored, and some are not
-    targets = [
-        target
-        for _, target in shown
-        if (target["boxes"] - torch.tensor(ours.boxes)).abs().max() < 1
-    ]
-    assert 0 < len(targets) < 8
+    boxes, masks = torch.tensor(ours.boxes), torch.from_numpy(ours.masks.bitmaps())
+    upright = [target for _, target in shown if (target["boxes"] - boxes).abs().max() < 1]
+    assert 0 < len(upright) < 8
     assert shown[0][0].shape == (3, 120, 160) and shown[0][0].dtype == torch.uint8
-    masks = ours.masks.bitmaps()
-    assert targets[0]["masks"].shape == masks.shape
-    shared, union = (
-        (masks & targets[0]["masks"].numpy()).sum(),
-        (masks | targets[0]["masks"].numpy()).sum(),
-    )
-    assert shared / union > 0.95
+    theirs = upright[0]["masks"]
+    assert theirs.shape == masks.shape
+    assert (masks & theirs).sum() / (masks | theirs).sum() > 0.95
 
 
 def test_figures_are_written(files, run_cli, tmp_path, monkeypatch):
