@@ -173,6 +173,33 @@ def _ap_loss(args: argparse.Namespace) -> None:
     _report(lambda: benchmark_ap_loss(*numbers), args)
 
 
+def _data_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("ann_file", help="a COCO annotation file with masks")
+    parser.add_argument("image_dir", help="folder of its images")
+    parser.add_argument(
+        "--scale",
+        nargs=2,
+        type=positive,
+        default=(1333, 800),
+        metavar=("LONG", "SHORT"),
+        help="edges that images must fit in (1333 800)",
+    )
+    parser.add_argument("--batch-size", type=positive, default=2, help="images (2)")
+    parser.add_argument(
+        "--images", type=positive, default=80, metavar="N", help="images with objects to use (80)"
+    )
+    _add_rounds(parser, 5)
+    _add_json(parser)
+
+
+def _data(args: argparse.Namespace) -> None:
+    from mmdet_lite.benchmarks.data import DataSource, benchmark_data
+
+    files = (args.ann_file, args.image_dir)
+    source = DataSource(*files, tuple(args.scale), args.batch_size, args.images)
+    _report(lambda: benchmark_data(source, args.rounds), args)
+
+
 def _scaling_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     parser.add_argument(
@@ -239,6 +266,11 @@ MEASUREMENTS = {
     ),
     "startup": Measurement(
         "time imports, and the first training iteration", _startup_arguments, _startup
+    ),
+    "data": Measurement(
+        "time the data pipeline, ours and torchvision's, as a whole and by stage",
+        _data_arguments,
+        _data,
     ),
     "scaling": Measurement(
         "time the training step of a config, of one process and of several",

@@ -117,6 +117,32 @@ def time_row(
     )
 
 
+def rate_row(
+    case: str,
+    ours: Sequence[float],
+    peer: Sequence[float],
+    peer_name: str,
+    amount: int,
+    unit: str,
+    settings: dict[str, Any] | None = None,
+) -> Row:
+    """A row of what gets done in a second: a ratio above 1 is in favour of ours.
+
+    Args:
+        case: what was measured.
+        ours, peer: seconds of each round.
+        peer_name: whose the latter are.
+        amount: what is done in a round, in ``unit`` times a second.
+        unit: of the figures, such as 'images/s'.
+        settings: what the case was run with.
+    """
+    ratios = [b / a for a, b in zip(ours, peer, strict=True)]
+    figures = amount / median(ours), amount / median(peer)
+    return Row(
+        case, *figures, peer_name, median(ratios), unit, median_range(ratios), settings or {}
+    )
+
+
 def count_row(
     case: str,
     ours: float,

@@ -5,12 +5,15 @@ Letters: B images, G padded objects, I padded ignore boxes, H, W padded size.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from mmdet_lite.data.sample import Sample
 from mmdet_lite.structures.masks import InstanceMasks
@@ -86,11 +89,11 @@ class Collate:
             )
         if self.masks == "lazy":
             return [sample.masks for sample in samples]
-        padded = np.zeros(shape, dtype=np.uint8)
-        for rows, sample in zip(padded, samples, strict=True):
+        padded = _new_zeros(shape)
+        for rows, sample in zip(padded.numpy(), samples, strict=True):
             height, width = sample.size
-            rows[: len(sample.masks), :height, :width] = sample.masks.bitmaps()
-        return torch.from_numpy(padded)
+            sample.masks.draw(rows[: len(sample.masks), :height, :width])
+        return padded
 
 
 def is_size(value: Any) -> bool:
@@ -100,11 +103,24 @@ def is_size(value: Any) -> bool:
 
 
 def _pad_images(images: Sequence[np.ndarray], size: tuple[int, int]) -> Tensor:
-    padded = np.zeros((len(images), 3, *size), dtype=np.uint8)
-    for channels, image in zip(padded, images, strict=True):
+    padded = _new_zeros((len(images), 3, *size))
+    for planes, image in zip(padded.numpy(), images, strict=True):
         height, width = image.shape[:2]
-        channels[:, :height, :width] = image.transpose(2, 0, 1)
-    return torch.from_numpy(padded)
+        for plane, channel in zip(planes, cv2.split(image), strict=True):
+            plane[:height, :width] = channel
+    return padded
+
+
+def _new_zeros(shape: tuple[int, ...]) -> Tensor:
+    """A uint8 tensor of zeros; pages that nothing is written to are never made.
+
+    In a worker it lies where the main process reads it, or it would be copied there as a whole.
+    """
+    if get_worker_info() is None:
+        return torch.from_numpy(np.zeros(shape, dtype=np.uint8))
+    # As torch's own collation does. The system fills a new shared memory object with zeros.
+    storage = torch.UntypedStorage._new_shared(math.prod(shape))
+    return torch.empty(0, dtype=torch.uint8).set_(storage, 0, shape)
 
 
 def _pad_rows(arrays: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:

@@ -60,7 +60,7 @@ def flip(sample: Sample, direction: str) -> Sample:
     offset[axis] = sample.size[1 - axis] - picture - offset[axis]
     return replace(
         sample,
-        image=np.ascontiguousarray(mmcv.imflip(sample.image, direction)),
+        image=cv2.flip(sample.image, int(direction == "horizontal")),
         boxes=_flip_boxes(sample.boxes, sample.size, direction),
         ignore_boxes=_flip_boxes(sample.ignore_boxes, sample.size, direction),
         masks=None if sample.masks is None else sample.masks.flip(direction),

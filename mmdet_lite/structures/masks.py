@@ -18,6 +18,8 @@ import torch.nn.functional as F
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
+from mmdet_lite.structures.rle import draw_rle
+
 Polygons = list[np.ndarray]  # one (points, 2) float64 array a part
 Shape = Polygons | np.ndarray | dict  # polygons, (H, W) uint8 bitmap, or compressed COCO RLE
 PasteRule = Literal["sample", "resize"]
@@ -74,7 +76,7 @@ class InstanceMasks:
         offset = np.array([self.size[1], 0.0]) if axis else np.array([0.0, self.size[0]])
         return self._map(
             lambda points: points * sign + offset,
-            lambda bitmap: np.ascontiguousarray(np.flip(bitmap, axis)),
+            lambda bitmap: cv2.flip(bitmap, axis),
             self.size,
         )
 
@@ -113,9 +115,20 @@ class InstanceMasks:
     def bitmaps(self) -> np.ndarray:
         """Rasterise: (n, H, W) uint8 in {0, 1}."""
         out = np.zeros((len(self.shapes), *self.size), dtype=np.uint8)
-        for index, shape in enumerate(self.shapes):
-            out[index] = self._bitmap(shape)
+        self.draw(out)
         return out
+
+    def draw(self, bitmaps: np.ndarray) -> None:
+        """Rasterise into zeros that are there already.
+
+        Args:
+            bitmaps: (n, H, W) uint8, all 0; a part of a larger array as a rule.
+        """
+        for shape, bitmap in zip(self.shapes, bitmaps, strict=True):
+            if isinstance(shape, list):
+                _draw_polygons(shape, bitmap)
+            else:
+                bitmap[:] = self._bitmap(shape)
 
     def _map(
         self,
@@ -169,17 +182,14 @@ def tight_boxes(bitmaps: np.ndarray) -> np.ndarray:
 def rasterize_polygons(polygons: Polygons, size: tuple[int, int]) -> np.ndarray:
     """The union of polygons as a (H, W) uint8 bitmap, by COCO's rasterisation rule."""
     bitmap = np.zeros(size, dtype=np.uint8)
-    flat = [points.reshape(-1).tolist() for points in polygons if len(points) > 2]
-    if not flat:
-        return bitmap
-    # Decoding takes most of the time: leave out what lies to the right of the object and below.
-    # Moving it to the left as well would change how COCO's rule rounds.
-    extent = np.ceil(np.concatenate(polygons).max(axis=0)).astype(int) + 2
-    width, height = np.clip(extent, 0, size[::-1]).tolist()
-    if width and height:
-        rles = coco_mask.frPyObjects(flat, height, width)
-        bitmap[:height, :width] = coco_mask.decode(coco_mask.merge(rles))
+    _draw_polygons(polygons, bitmap)
     return bitmap
+
+
+def _draw_polygons(polygons: Polygons, bitmap: np.ndarray) -> None:
+    flat = [points.reshape(-1) for points in polygons if len(points) > 2]
+    if flat:
+        draw_rle(coco_mask.merge(coco_mask.frPyObjects(flat, *bitmap.shape)), bitmap)
 
 
 def _clip_polygon(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:

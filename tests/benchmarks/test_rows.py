@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from mmdet_lite.benchmarks.rows import count_row, median_range, table, take_turns, time_row
+from mmdet_lite.benchmarks.rows import (
+    count_row,
+    median_range,
+    rate_row,
+    table,
+    take_turns,
+    time_row,
+)
 
 
 def test_contenders_take_turns_and_change_who_is_first():
@@ -21,6 +28,13 @@ def test_ratio_is_that_of_turns_that_belong_together():
     row = time_row("step", [1.0, 10.0, 1.0], [2.0, 20.0, 2.0], "peer", unit="ms")
     assert (row.ours, row.peer, row.ratio) == (1000, 2000, 0.5)
     assert row.ratio_range == (0.5, 0.5)
+
+
+def test_rates_favour_the_larger():
+    """Eleven images in 1 s and 10 s against 2 s and 40 s."""
+    row = rate_row("loading", [1.0, 10.0], [2.0, 40.0], "peer", 11, "images/s")
+    assert (row.ours, row.peer, row.ratio) == (2, 11 / 21, 3)
+    assert row.ratio_range == (2, 4)
 
 
 def test_interval_lies_around_the_median_and_is_the_same_each_time():

@@ -1,7 +1,9 @@
+import gc
 import json
 import logging
 import os
 import pickle
+import types
 from pathlib import Path
 
 import cv2
@@ -311,3 +313,26 @@ def test_real_data_agrees_with_pycocotools():
         bitmaps = sample.masks.bitmaps()
         assert len(rasters) == len(bitmaps)
         assert all((a == b).all() for a, b in zip(rasters, bitmaps, strict=True))
+
+
+def test_python_objects_do_not_grow_with_the_annotations(write_coco, coco):
+    """Each one that a worker reads would cost it a copy of the page in which its count lies."""
+    numbers = []
+    for key in (200, 1200):
+        coco["annotations"] += [coco["annotations"][0] | {"id": key + i} for i in range(key)]
+        dataset = CocoDataset(**write_coco(coco), with_masks=True)
+        numbers.append(_count_objects(dataset))
+    assert numbers[0] == numbers[1]
+
+
+def _count_objects(root):
+    """What one comes to from an object by references, classes and modules apart."""
+    seen, queue = set(), [root]
+    while queue:
+        item = queue.pop()
+        if id(item) not in seen and not isinstance(
+            item, (type, types.ModuleType, types.FunctionType)
+        ):
+            seen.add(id(item))
+            queue += gc.get_referents(item)
+    return len(seen)

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from mmdet_lite.data.collate import Collate
 from mmdet_lite.data.geometry import resize
@@ -66,6 +67,22 @@ def test_bitmaps_have_the_padded_size(sample, other):
     assert (masks[0, :, :40, :60].numpy() == sample.masks.bitmaps()).all()
     assert (masks[1, 0, :20, :30].numpy() == other.masks.bitmaps()[0]).all()
     assert masks[1, 1].sum() == 0 and masks[:, :, 40:].sum() == 0
+
+
+def test_workers_pad_with_zeros_where_memory_was_used_before(sample):
+    """The second batch is smaller than the first one, whose memory is free by then."""
+    loader = DataLoader(
+        [sample, sample.select([0])],
+        batch_size=1,
+        num_workers=1,
+        collate_fn=Collate(masks="bitmaps"),
+    )
+    for batch in loader:
+        assert batch.images.is_shared() and batch.gt.masks.is_shared()
+        assert batch.images[..., 40:, :].sum() == batch.images[..., 60:].sum() == 0
+        assert (batch.images[0, :, :40, :60].numpy() == sample.image.transpose(2, 0, 1)).all()
+        rows = batch.gt.masks.shape[1]
+        assert batch.gt.masks.sum() == sample.masks.bitmaps()[:rows].sum()
 
 
 def test_lazy_masks_stay_as_they_are(sample, other):
