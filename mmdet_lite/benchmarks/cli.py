@@ -53,6 +53,17 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", metavar="FILE", help="write the rows as a JSON list")
 
 
+def _add_image_size(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--size",
+        nargs=2,
+        type=positive,
+        default=(480, 640),
+        metavar=("HEIGHT", "WIDTH"),
+        help="of the images (480 640)",
+    )
+
+
 def _report(measure: Callable[[], list[Row]], args: argparse.Namespace) -> None:
     """Describe the machine, measure, print, write."""
     from mmdet_lite.apis.build import choose_device
@@ -78,14 +89,7 @@ def _step_arguments(parser: argparse.ArgumentParser, batch: int, rounds: int) ->
     )
     add_options(parser)
     parser.add_argument("--batch-size", type=positive, default=batch, help=f"images ({batch})")
-    parser.add_argument(
-        "--size",
-        nargs=2,
-        type=positive,
-        default=(480, 640),
-        metavar=("HEIGHT", "WIDTH"),
-        help="of the images (480 640)",
-    )
+    _add_image_size(parser)
     parser.add_argument(
         "--objects",
         type=positive,
@@ -255,6 +259,36 @@ def _scaling(args: argparse.Namespace) -> None:
         write_json(args.out, result)
 
 
+def _eval_arguments(parser: argparse.ArgumentParser) -> None:
+    numbers = {
+        "images": (5000, "images"),
+        "detections": (100, "boxes an image, where boxes are evaluated"),
+        "masks": (20, "masks an image, where masks are encoded"),
+        "classes": (80, "classes"),
+    }
+    for name, (default, text) in numbers.items():
+        parser.add_argument(
+            f"--{name}", type=positive, default=default, metavar="N", help=f"{text} ({default})"
+        )
+    _add_image_size(parser)
+    _add_rounds(parser, 3)
+    parser.add_argument(
+        "--box-rounds",
+        type=positive,
+        default=1,
+        help="turns where boxes are evaluated, as pycocotools takes most of a minute (1)",
+    )
+    _add_json(parser)
+
+
+def _eval(args: argparse.Namespace) -> None:
+    from mmdet_lite.benchmarks.evaluation import benchmark_evaluation
+    from mmdet_lite.benchmarks.evaluation_inputs import EvaluationSize
+
+    size = EvaluationSize(args.images, args.detections, args.masks, args.classes, *args.size)
+    _report(lambda: benchmark_evaluation(size, args.rounds, args.box_rounds), args)
+
+
 MEASUREMENTS = {
     "train": Measurement(
         "time training steps, ours and torchvision's, and count what they do",
@@ -279,5 +313,10 @@ MEASUREMENTS = {
     ),
     "ap-loss": Measurement(
         "time AP loss, and a loop over the positives", _ap_loss_arguments, _ap_loss
+    ),
+    "eval": Measurement(
+        "time the evaluation of boxes and the encoding of masks, ours and pycocotools'",
+        _eval_arguments,
+        _eval,
     ),
 }

@@ -6,8 +6,11 @@ of detections an image.
 
 from __future__ import annotations
 
+import gc
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import repeat
 
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
@@ -72,20 +75,9 @@ def evaluate(
     Returns:
         Precision (T, R, K, A, M) and recall (T, K, A, M); K in the order of sorted category ids.
     """
-    annotations = _detection_annotations(results, metric == "segm", category_ids)
-    images, categories = (ground_truth.dataset[key] for key in ("images", "categories"))
-    evaluator = COCOeval_faster(
-        ground_truth,
-        _index(images, categories, annotations),
-        iouType="segm" if metric == "segm" else "bbox",
-        print_function=_quiet,
-    )
-    evaluator.params.catIds = sorted(category_ids)
-    evaluator.params.maxDets = list(max_detections)
-    evaluator.params.useCats = int(metric != "proposal")
-    evaluator.evaluate()
-    evaluator.accumulate()
-    return evaluator.eval["precision"], evaluator.eval["recall"]
+    with _collector_paused():  # until the annotations are gone again
+        evaluated = _evaluate(ground_truth, results, metric, category_ids, max_detections)
+    return evaluated["precision"], evaluated["recall"]
 
 
 def summarize_precision(precision: np.ndarray, prefix: str) -> dict[str, float]:
@@ -143,25 +135,60 @@ def summarize_classes(
     }
 
 
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Let nobody look for cycles among millions of objects without any: a quarter of the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _evaluate(
+    ground_truth: COCO,
+    results: CocoResults,
+    metric: str,
+    category_ids: Sequence[int],
+    max_detections: Sequence[int],
+) -> dict:
+    annotations = _detection_annotations(results, metric == "segm", category_ids)
+    images, categories = (ground_truth.dataset[key] for key in ("images", "categories"))
+    evaluator = COCOeval_faster(
+        ground_truth,
+        _index(images, categories, annotations),
+        iouType="segm" if metric == "segm" else "bbox",
+        print_function=_quiet,
+    )
+    evaluator.params.catIds = sorted(category_ids)
+    evaluator.params.maxDets = list(max_detections)
+    evaluator.params.useCats = int(metric != "proposal")
+    evaluator.evaluate()
+    evaluator.accumulate()
+    return evaluator.eval
+
+
 def _detection_annotations(
     results: CocoResults, with_masks: bool, category_ids: Sequence[int]
 ) -> list[dict]:
-    annotations = []
-    for index, box in enumerate(results.boxes_xywh.tolist()):
-        annotation = {
-            "id": index + 1,
-            "image_id": int(results.image_ids[index]),
-            "category_id": int(category_ids[results.labels[index]]),
-            "score": float(results.scores[index]),
-            "bbox": box,
-            "area": box[2] * box[3],
-            "iscrowd": 0,
-        }
-        if with_masks:
-            annotation["segmentation"] = results.segmentation(index)
-            annotation["area"] = float(coco_mask.area(annotation["segmentation"]))
-        annotations.append(annotation)
-    return annotations
+    boxes = results.boxes_xywh
+    columns = {
+        "id": range(1, len(results) + 1),
+        "image_id": results.image_ids.tolist(),
+        "category_id": np.asarray(category_ids)[results.labels].tolist(),
+        "score": results.scores.tolist(),
+        "bbox": boxes.tolist(),
+        "area": (boxes[:, 2] * boxes[:, 3]).tolist(),
+        "iscrowd": repeat(0, len(results)),
+    }
+    if with_masks:
+        segmentations = [results.segmentation(index) for index in range(len(results))]
+        areas = [float(coco_mask.area(one)) for one in segmentations]  # it takes 255 at most
+        columns |= {"segmentation": segmentations, "area": areas}
+    rows = zip(*columns.values(), strict=True)
+    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def _index(images: list[dict], categories: list[dict], annotations: list[dict]) -> COCO:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from mmdet_lite.evaluation import checks, coco_eval
+from mmdet_lite.evaluation.background import Background
 from mmdet_lite.evaluation.coco_results import (
     CocoResults,
+    encode_masks,
     merge_results,
     to_coco_results,
     write_json,
@@ -77,6 +80,7 @@ class CocoMetric:
         self._image_ids: Set[int] = frozenset()
         self.computed = merge_results([])
         self._values: dict[str, float] = {}
+        self._encoding = Background()
         self.reset()
 
     @property
@@ -112,14 +116,17 @@ class CocoMetric:
     def reset(self) -> None:
         """Forget the detections, not the ground truth."""
         self._batches: list[CocoResults] = []
+        self._rles: list[bytes] = []
+        self._encoding.cancel()
 
     def process(self, detections: Detections, metas: Sequence[ImageMeta]) -> None:
         """Take in the detections of one batch.
 
-        For 'proposal' alone, an RPN's proposals can stand as detections with label 0.
+        Masks are encoded in the background, while the caller computes the next batch. For
+        'proposal' alone, an RPN's proposals can stand as detections with label 0.
 
         Args:
-            detections: of B images, in network coordinates.
+            detections: of B images, in network coordinates; not to be changed afterwards.
             metas: B, one an image.
 
         Raises:
@@ -132,13 +139,17 @@ class CocoMetric:
                 "head, or leave 'segm' out of the metrics"
             )
         checks.check_metas(metas, self._image_ids)
-        batch = to_coco_results(detections, metas, self.with_masks)
+        batch = to_coco_results(detections, metas)
         checks.check_results(batch, self.classes)
         self._batches.append(batch)
+        if self.with_masks:
+            self._encoding.submit(encode_masks, detections, metas)
 
     def results(self) -> CocoResults:
         """What this process has found since the last ``reset``."""
-        return merge_results(self._batches)
+        for rles in self._encoding.take():
+            self._rles += rles
+        return replace(merge_results(self._batches), rles=self._rles)
 
     @staticmethod
     def merge(parts: Sequence[CocoResults]) -> CocoResults:

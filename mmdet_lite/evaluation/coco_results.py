@@ -11,15 +11,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
-import torch
 from pycocotools import mask as coco_mask
-from torch import Tensor
 
 from mmdet_lite.structures.coordinates import to_original_boxes, to_unclipped_boxes
-from mmdet_lite.structures.masks import paste_masks
+from mmdet_lite.structures.pasting import paste_and_encode
 from mmdet_lite.structures.samples import Detections, ImageMeta
-
-_PASTED_PIXELS = 2**23  # full-size masks of about this many pixels exist at a time
 
 
 @dataclass
@@ -79,25 +75,20 @@ class CocoResults:
 _PER_DETECTION = [f.name for f in fields(CocoResults) if f.name not in ("seen", "rles")]
 
 
-def to_coco_results(
-    detections: Detections, metas: Sequence[ImageMeta], with_masks: bool
-) -> CocoResults:
-    """Take the detections of a batch back to the original images.
+def to_coco_results(detections: Detections, metas: Sequence[ImageMeta]) -> CocoResults:
+    """Take the boxes of a batch back to the original images; for masks see :func:`encode_masks`.
 
     Args:
         detections: of B images, in network coordinates, on any device.
         metas: B, one an image.
-        with_masks: whether masks are pasted and encoded.
 
     Returns:
-        The valid detections, masks as RLE.
+        The valid detections, without masks.
     """
     per_image = []
     for index, meta in enumerate(metas):
         valid = detections.valid[index]
-        found = detections.boxes[index][valid]
-        boxes = to_original_boxes(found, meta)
-        masks = detections.masks[index][valid] if with_masks else None
+        boxes = to_original_boxes(detections.boxes[index][valid], meta)
         corners = boxes.double().cpu().numpy()
         per_image.append(
             CocoResults(
@@ -107,10 +98,31 @@ def to_coco_results(
                 scores=detections.scores[index][valid].float().cpu().numpy(),
                 boxes_xywh=np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]]),
                 sizes=np.tile(np.array(meta.ori_shape), (len(boxes), 1)),
-                rles=[] if masks is None else _paste_and_encode(masks, found, meta, detections),
+                rles=[],
             )
         )
     return merge_results(per_image)
+
+
+def encode_masks(detections: Detections, metas: Sequence[ImageMeta]) -> list[bytes]:
+    """The masks of a batch in the original images.
+
+    Args:
+        detections: of B images, with masks, in network coordinates, on any device.
+        metas: B, one an image.
+
+    Returns:
+        A compressed COCO RLE string for each valid detection, in the order of
+        :func:`to_coco_results`.
+    """
+    rles: list[bytes] = []
+    for index, meta in enumerate(metas):
+        found = slice(int(detections.valid[index].sum()))  # nothing is copied
+        masks = detections.masks[index, found]
+        boxes = to_unclipped_boxes(detections.boxes[index, found], meta)
+        rule = (detections.mask_thr, detections.paste_rule)
+        rles += paste_and_encode(masks, boxes, meta.ori_shape, *rule)
+    return rles
 
 
 def merge_results(parts: Sequence[CocoResults]) -> CocoResults:
@@ -154,23 +166,3 @@ def write_json(
         entries.append(entry)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(entries))
-
-
-def _paste_and_encode(
-    masks: Tensor, boxes: Tensor, meta: ImageMeta, detections: Detections
-) -> list[bytes]:
-    height, width = meta.ori_shape
-    boxes = to_unclipped_boxes(boxes, meta)
-    count = max(1, _PASTED_PIXELS // (height * width))
-    rles: list[bytes] = []
-    for start in range(0, len(masks), count):
-        few = slice(start, start + count)
-        rule = (detections.mask_thr, detections.paste_rule)
-        rles += _encode(paste_masks(masks[few], boxes[few], meta.ori_shape, *rule))
-    return rles
-
-
-def _encode(bitmaps: Tensor) -> list[bytes]:
-    """(n, H, W) bool to compressed RLE; pycocotools reads columns first, hence the transposes."""
-    columns_first = bitmaps.to(torch.uint8).transpose(1, 2).contiguous().numpy()
-    return [rle["counts"] for rle in coco_mask.encode(columns_first.transpose(2, 1, 0))]

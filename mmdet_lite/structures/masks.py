@@ -1,4 +1,4 @@
-"""Instance masks: kept lazily as polygons, RLE or bitmaps; cropped to boxes; pasted back.
+"""Instance masks: kept lazily as polygons, RLE or bitmaps; cropped to boxes.
 
 ``InstanceMasks`` lives on the host and travels through the transforms. What the model sees are
 uint8 bitmaps (B, G, H, W). Letters: n instances, M boxes, H, W image size, m mask size.
@@ -6,23 +6,17 @@ uint8 bitmaps (B, G, H, W). Letters: n instances, M boxes, H, W image size, m ma
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import cv2
 import mmcv
 import numpy as np
-import torch
-import torch.nn.functional as F
 from pycocotools import mask as coco_mask
-from torch import Tensor
 
 from mmdet_lite.structures.rle import draw_rle
 
 Polygons = list[np.ndarray]  # one (points, 2) float64 array a part
 Shape = Polygons | np.ndarray | dict  # polygons, (H, W) uint8 bitmap, or compressed COCO RLE
-PasteRule = Literal["sample", "resize"]
 
 
 class InstanceMasks:
@@ -268,70 +262,3 @@ def _crop_whole_pixels(masks: InstanceMasks, index: int, box: np.ndarray, size: 
     width, height = max(x2 - x1 + 1, 1), max(y2 - y1 + 1, 1)
     window = masks.select([index]).bitmaps()[0, y1 : y1 + height, x1 : x1 + width]
     return mmcv.imresize(window, (size, size))
-
-
-def paste_masks(
-    masks: Tensor,
-    boxes: Tensor,
-    size: tuple[int, int],
-    threshold: float = 0.5,
-    rule: PasteRule = "sample",
-) -> Tensor:
-    """Put mask probabilities back where their boxes are.
-
-    Only the window around each box is computed. The result takes n * H * W bytes, so give a few
-    masks at a time where images are large.
-
-    Args:
-        masks: (n, m, m) probabilities.
-        boxes: (n, 4) xyxy, pixels of the image to paste into.
-        size: (H, W) of that image.
-        threshold: a pixel belongs to the mask from this probability on.
-        rule: 'sample' interpolates at the centre of every pixel (MMDetection); 'resize' stretches
-            the mask to whole pixels (torchvision).
-
-    Returns:
-        (n, H, W) bool, on the CPU.
-    """
-    paste = _paste_by_sampling if rule == "sample" else _paste_by_resizing
-    out = torch.zeros(len(masks), *size, dtype=torch.bool)
-    masks, boxes = masks.float().cpu(), boxes.float().cpu()
-    for mask, box, canvas in zip(masks, boxes, out, strict=True):
-        paste(mask, box, canvas, threshold)
-    return out
-
-
-def _paste_by_sampling(mask: Tensor, box: Tensor, canvas: Tensor, threshold: float) -> None:
-    height, width = canvas.shape
-    x1, y1, x2, y2 = box.tolist()
-    left, top = max(math.floor(x1) - 1, 0), max(math.floor(y1) - 1, 0)
-    right, bottom = min(math.ceil(x2) + 1, width), min(math.ceil(y2) + 1, height)
-    if right <= left or bottom <= top:
-        return
-    u = _relative_positions(left, right, box[0], box[2])
-    v = _relative_positions(top, bottom, box[1], box[3])
-    grid = torch.stack([u.expand(len(v), -1), v[:, None].expand(-1, len(u))], dim=-1)
-    values = F.grid_sample(mask[None, None], grid[None], align_corners=False)[0, 0]
-    canvas[top:bottom, left:right] = values >= threshold
-
-
-def _relative_positions(start: int, stop: int, low: Tensor, high: Tensor) -> Tensor:
-    """Pixel centres as -1..1 inside [low, high]; 0 for an empty box."""
-    centers = torch.arange(start, stop, dtype=torch.float32) + 0.5
-    relative = (centers - low) / (high - low) * 2 - 1
-    return torch.where(torch.isfinite(relative), relative, 0)
-
-
-def _paste_by_resizing(mask: Tensor, box: Tensor, canvas: Tensor, threshold: float) -> None:
-    height, width = canvas.shape
-    grow = (len(mask) + 2) / len(mask)  # one pixel of zeros is added on each side
-    center, half = (box[2:] + box[:2]) / 2, (box[2:] - box[:2]) / 2 * grow
-    x1, y1, x2, y2 = (int(value) for value in torch.cat([center - half, center + half]))
-    shape = (max(y2 - y1 + 1, 1), max(x2 - x1 + 1, 1))
-    padded = F.pad(mask, (1, 1, 1, 1))[None, None]
-    values = F.interpolate(padded, size=shape, mode="bilinear", align_corners=False)[0, 0]
-    left, top = max(x1, 0), max(y1, 0)
-    right, bottom = min(x1 + shape[1], width), min(y1 + shape[0], height)
-    if right > left and bottom > top:
-        window = values[top - y1 : bottom - y1, left - x1 : right - x1]
-        canvas[top:bottom, left:right] = window >= threshold

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from mmdet_lite.structures.masks import InstanceMasks, PasteRule
+from mmdet_lite.structures.masks import InstanceMasks
+from mmdet_lite.structures.pasting import PasteRule
 
 T = TypeVar("T")
 

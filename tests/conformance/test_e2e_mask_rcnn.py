@@ -10,7 +10,7 @@ from reference import ROOT, Arrays, close, close_boxes, load_json, make_batch, m
 
 from mmdet_lite.models.assigners import MaxIoUAssigner
 from mmdet_lite.registry import MODELS, build
-from mmdet_lite.structures.masks import paste_masks
+from mmdet_lite.structures.pasting import paste_masks
 
 REF = Arrays("e2e_mask_rcnn")
 TAGS = [f"img{i}" for i in range(2)]

@@ -10,7 +10,8 @@ from reference import Arrays, close, close_boxes, make_gt
 from mmdet_lite.models.losses import MaskCrossEntropyLoss
 from mmdet_lite.models.roi_heads import FCNMaskHead
 from mmdet_lite.models.targets import mask_target
-from mmdet_lite.structures.masks import InstanceMasks, paste_masks
+from mmdet_lite.structures.masks import InstanceMasks
+from mmdet_lite.structures.pasting import paste_masks
 
 TARGET = Arrays("mask_target")
 LOSS = Arrays("mask_loss")

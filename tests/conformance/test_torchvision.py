@@ -15,7 +15,7 @@ from torchvision.ops import FrozenBatchNorm2d
 from mmdet_lite.apis.config import load_config
 from mmdet_lite.compat.torchvision import convert_torchvision
 from mmdet_lite.registry import MODELS, build
-from mmdet_lite.structures.masks import paste_masks
+from mmdet_lite.structures.pasting import paste_masks
 
 CONFIGS = Path(__file__).parents[2] / "configs/torchvision"
 SIZE = (160, 192)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from mmdet_lite.evaluation import CocoMetric
+from mmdet_lite.evaluation.coco_results import encode_masks
 from mmdet_lite.registry import METRICS, build
 from mmdet_lite.structures.samples import Detections, ImageMeta
 
@@ -126,20 +129,29 @@ def test_masks_go_back_to_the_original_image():
     np.testing.assert_array_equal(bitmaps, expected)
 
 
-def test_many_masks_are_pasted_a_few_at_a_time(monkeypatch):
-    sizes = []
+def test_masks_are_encoded_while_the_caller_goes_on(monkeypatch):
+    caller_went_on = threading.Event()
 
-    def paste(masks, boxes, size, threshold, rule):
-        sizes.append(len(masks))
-        return torch.ones(len(masks), *size, dtype=torch.bool)
+    def encode_later(*arguments):
+        assert caller_went_on.wait(10)
+        return encode_masks(*arguments)
 
-    monkeypatch.setattr("mmdet_lite.evaluation.coco_results.paste_masks", paste)
+    monkeypatch.setattr("mmdet_lite.evaluation.coco_metric.encode_masks", encode_later)
     metric = CocoMetric(metrics=("segm",))
     metric.prepare(two_images())
-    detections = detect([(0, 0, 10, 10, 0.5, 0)] * 7)
-    metric.process(detections, [meta(7, shape=(2000, 2000))])
-    assert sizes == [2, 2, 2, 1]
-    assert len(metric.results().rles) == 7
+    metric.process(detect([(10, 10, 50, 50, 0.9, 0)]), [meta(7)])
+    metric.process(detect([(0, 0, 10, 10, 0.5, 0)] * 2), [meta(3)])
+    caller_went_on.set()
+    assert [int(bitmap.sum()) for bitmap in metric.results().bitmaps()] == [1600, 100, 100]
+
+
+def test_masks_of_an_evaluation_that_was_broken_off_are_forgotten():
+    metric = CocoMetric()
+    metric.prepare(two_images())
+    metric.process(detect([(0, 0, 10, 10, 0.5, 0)]), [meta(7)])
+    metric.reset()
+    metric.process(detect([(10, 10, 50, 50, 0.9, 0)]), [meta(7)])
+    assert metric.results().bitmaps().sum() == 1600
 
 
 def test_half_precision_detections_are_evaluated():
@@ -340,6 +352,15 @@ def test_computing_twice_gives_the_same_and_leaves_the_data_set_alone():
     first = run(metric, dataset, *noisy_detections(dataset, rng))
     assert metric.compute(metric.results()) == first
     assert json.dumps(dataset.tables) == before
+
+
+def test_garbage_is_collected_again_after_an_evaluation(monkeypatch):
+    run(CocoMetric(), two_images(), (detect([], []), [meta(7), meta(3)]))
+    assert gc.isenabled()
+    monkeypatch.setattr("mmdet_lite.evaluation.coco_eval.COCOeval_faster", None)
+    with pytest.raises(TypeError):
+        run(CocoMetric(), two_images(), (detect([], []), [meta(7), meta(3)]))
+    assert gc.isenabled()
 
 
 # ----------------------------------------------------------------------------- output

@@ -16,7 +16,7 @@ from mmdet_lite.models.tta import MultiViewDetector, merge_detections
 from mmdet_lite.registry import MODELS, build
 from mmdet_lite.structures.boxes import flip_boxes
 from mmdet_lite.structures.coordinates import to_network_boxes, to_original_boxes
-from mmdet_lite.structures.masks import paste_masks
+from mmdet_lite.structures.pasting import paste_masks
 from mmdet_lite.structures.samples import Batch, Detections, ImageMeta, Views
 
 BASES = Path(__file__).parents[2] / "configs/_base_/models"

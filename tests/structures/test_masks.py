@@ -1,17 +1,14 @@
-"""Masks through transforms, cropped to boxes, and pasted back."""
+"""Masks through transforms, and cropped to boxes."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from pycocotools import mask as coco_mask
-from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from mmdet_lite.structures.masks import (
     InstanceMasks,
     crop_and_resize,
-    paste_masks,
     rasterize_polygons,
     tight_boxes,
 )
@@ -191,84 +188,3 @@ def test_polygon_rule_says_what_an_rle_needs():
         ValueError, match="'polygon' needs polygon annotations.*use rule 'roi_align'"
     ):
         crop_and_resize(masks, box, np.array([0]), 14, "polygon")
-
-
-def test_full_mask_fills_its_box():
-    pasted = paste_masks(torch.ones(1, 28, 28), torch.tensor([[3.0, 2, 11, 9]]), SIZE)
-    assert pasted.dtype == torch.bool
-    assert torch.equal(pasted[0], torch.from_numpy(_bitmap(3, 2, 11, 9)).bool())
-
-
-def test_resize_rule_equals_torchvision():
-    generator = torch.Generator().manual_seed(0)
-    masks = torch.rand(6, 28, 28, generator=generator)
-    boxes = torch.tensor(
-        [
-            [3.0, 2, 11, 9],
-            [1.5, 2.2, 9.9, 7],
-            [-4, -3, 20, 30],
-            [5, 5, 5, 5],
-            [12, 8, 40, 8.5],
-            [0, 0, 16, 12],
-        ]
-    )
-    theirs = paste_masks_in_image(masks[:, None], boxes, SIZE, padding=1)[:, 0] >= 0.5
-    assert torch.equal(paste_masks(masks, boxes, SIZE, rule="resize"), theirs)
-
-
-@pytest.mark.parametrize("rule", ["sample", "resize"])
-def test_halves_of_a_mask_land_on_their_side(rule):
-    mask = torch.zeros(28, 28)
-    mask[:, 14:] = 1
-    pasted = paste_masks(mask[None], torch.tensor([[0.0, 0, 16, 12]]), SIZE, rule=rule)[0]
-    assert int(pasted[:, :7].sum()) == 0
-    assert bool(pasted[1:-1, 9:-1].all())
-
-
-@pytest.mark.parametrize("rule", ["sample", "resize"])
-@pytest.mark.parametrize("box", [[-30, -30, -10, -10], [40, 2, 50, 9], [2, 90, 9, 99]])
-def test_box_outside_the_image_pastes_nothing(rule, box):
-    pasted = paste_masks(torch.ones(1, 28, 28), torch.tensor([box]).float(), SIZE, rule=rule)
-    assert int(pasted.sum()) == 0
-
-
-@pytest.mark.parametrize("rule", ["sample", "resize"])
-@pytest.mark.parametrize("box", [[5, 5, 5, 5], [0, 0, 0, 0], [4, 2, 4, 9], [16, 12, 16, 12]])
-def test_empty_box_pastes_at_most_its_border(rule, box):
-    pasted = paste_masks(torch.ones(1, 28, 28), torch.tensor([box]).float(), SIZE, rule=rule)
-    height, width = box[3] - box[1] + 2, box[2] - box[0] + 2
-    assert int(pasted.sum()) <= height * width
-
-
-@pytest.mark.parametrize("rule", ["sample", "resize"])
-def test_box_larger_than_the_image_is_cut_at_its_border(rule):
-    box = torch.tensor([[-16.0, -12, 32, 24]])
-    assert bool(paste_masks(torch.ones(1, 28, 28), box, SIZE, rule=rule).all())
-
-
-@pytest.mark.parametrize("rule", ["sample", "resize"])
-def test_masks_are_pasted_independently(rule):
-    generator = torch.Generator().manual_seed(0)
-    masks = torch.rand(3, 28, 28, generator=generator)
-    boxes = torch.tensor([[1.5, 2.2, 9, 7], [0, 0, 16, 12], [5, 5, 8.5, 11.1]])
-    together = paste_masks(masks, boxes, SIZE, rule=rule)
-    for i in range(3):
-        assert torch.equal(
-            paste_masks(masks[i : i + 1], boxes[i : i + 1], SIZE, rule=rule)[0], together[i]
-        )
-
-
-def test_threshold_itself_belongs_to_the_mask():
-    mask, box = torch.full((1, 28, 28), 0.5), torch.tensor([[4.0, 4, 8, 8]])
-    inner = paste_masks(mask, box, SIZE, threshold=0.5)[0, 5:7, 5:7]
-    assert bool(inner.all())
-    assert int(paste_masks(mask, box, SIZE, threshold=0.51).sum()) == 0
-
-
-def test_half_precision_masks_are_pasted():
-    masks, box = torch.ones(1, 28, 28, dtype=torch.float16), torch.tensor([[3, 2, 11, 9]]).half()
-    assert int(paste_masks(masks, box, SIZE).sum()) == 8 * 7
-
-
-def test_no_masks_are_pasted_to_none():
-    assert paste_masks(torch.zeros(0, 28, 28), torch.zeros(0, 4), SIZE).shape == (0, *SIZE)

@@ -11,7 +11,7 @@ from mmdet_lite.models.class_rows import ClassRows
 from mmdet_lite.models.losses.reduce import check_normalizer, normalize
 from mmdet_lite.models.targets import MaskRule
 from mmdet_lite.registry import MODELS
-from mmdet_lite.structures.masks import PasteRule
+from mmdet_lite.structures.pasting import PasteRule
 
 
 @MODELS.register_module()
