@@ -10,6 +10,9 @@ from torch import Tensor
 from mmdet_lite.models.assigners.max_iou_assigner import NEGATIVE
 from mmdet_lite.registry import MODELS
 
+_CLASS_STEP = 1 << 61  # above every key: what lies between the ranks of positives and negatives
+_LAST = -(1 << 63)
+
 
 @dataclass
 class Sampled:
@@ -71,27 +74,28 @@ class RandomSampler:
 
         Args:
             assigned_gt: (B, A) from an assigner.
-            keys: (B, A) >= 0 random integers, or losses; the largest win.
+            keys: (B, A) random integers in [0, 2**61), or losses >= 0; the largest win.
 
         Returns:
             The choice, S = min(num, A).
         """
         size = min(self.num, assigned_gt.shape[1])
-        pos_inds, num_pos = _pick(assigned_gt >= 0, keys, min(self.max_pos, size))
-        neg_inds, num_neg = _pick(assigned_gt == NEGATIVE, keys, size)
-        if self.neg_pos_ub >= 0:
-            num_neg = torch.minimum(num_neg, (num_pos.clamp(min=1) * self.neg_pos_ub).long())
+        if keys.is_floating_point():  # the bits of numbers without a sign are in the same order
+            keys = keys.float().abs().view(torch.int32).long()
+        # Positives rank in [0, step), negatives in [-step, 0), what is ignored below.
+        rank = torch.add(keys, assigned_gt.clamp(max=0), alpha=_CLASS_STEP)
+        first, first_inds = rank.topk(min(self.max_pos, size), dim=1)
+        # Then negatives alone, without those that are taken already for want of positives.
+        rank = rank.masked_fill_(rank >= 0, _LAST).scatter_(1, first_inds, _LAST)
+        others, other_inds = rank.topk(size - first.shape[1], dim=1)
 
-        place = torch.arange(size, device=keys.device).expand(len(keys), size)
-        is_pos = place < num_pos
-        valid = place < num_pos + num_neg
-        neg_place = (place - num_pos).clamp(min=0)
-        inds = neg_inds.gather(1, neg_place)
-        if pos_inds.shape[1]:
-            inds = torch.where(
-                is_pos, pos_inds.gather(1, place.clamp(max=pos_inds.shape[1] - 1)), inds
-            )
-        return Sampled(inds.masked_fill(~valid, 0), is_pos, valid)
+        rank = torch.cat([first, others], dim=1)
+        is_pos, valid = rank >= 0, rank >= NEGATIVE * _CLASS_STEP
+        if self.neg_pos_ub >= 0:
+            num_pos = is_pos.sum(dim=1, keepdim=True)
+            num_neg = (num_pos.clamp(min=1) * self.neg_pos_ub).long()
+            valid &= torch.arange(size, device=rank.device) < num_pos + num_neg
+        return Sampled(torch.cat([first_inds, other_inds], dim=1) * valid, is_pos, valid)
 
 
 @MODELS.register_module()
@@ -103,9 +107,3 @@ class OHEMSampler(RandomSampler):
     """
 
     by_loss = True
-
-
-def _pick(candidates: Tensor, keys: Tensor, limit: int) -> tuple[Tensor, Tensor]:
-    """Indices (B, limit) of the candidates with the largest keys, and how many (B, 1) there are."""
-    inds = keys.masked_fill(~candidates, -1).topk(limit, dim=1).indices
-    return inds, candidates.sum(dim=1, keepdim=True).clamp(max=limit)

@@ -138,3 +138,20 @@ def test_hard_examples_are_those_of_the_highest_loss():
     nothing = OHEMSampler(num=4, pos_fraction=0.5).sample(ASSIGNED, torch.zeros(1, 7))
     assert nothing.num_pos.tolist() == [2]
     assert nothing.num_neg.tolist() == [2]
+    assert OHEMSampler(num=4, pos_fraction=0.5).sample(ASSIGNED, -torch.zeros(1, 7)).is_pos.any()
+
+
+@pytest.mark.parametrize("num_pos", [0, 1, 5, 6, 7, 40])
+@pytest.mark.parametrize("num_neg", [0, 3, 60])
+def test_choice_is_the_largest_keys_of_each_kind(num_pos, num_neg):
+    """Beside a choice that looks at one prior after the other."""
+    generator = torch.Generator().manual_seed(num_pos)
+    assigned = torch.tensor([3] * num_pos + [NEGATIVE] * num_neg + [IGNORE] * 9)
+    assigned = assigned[torch.randperm(len(assigned), generator=generator)]
+    keys = torch.randint(1 << 61, assigned.shape, generator=generator)
+    falling = keys.argsort(descending=True).tolist()
+    positives = [i for i in falling if assigned[i] == 3][:6]
+    negatives = [i for i in falling if assigned[i] == NEGATIVE][: 12 - len(positives)]
+    sampled = _sample(assigned[None], keys[None], num=12, pos_fraction=0.5)
+    assert sampled.inds[sampled.valid].tolist() == positives + negatives
+    assert sampled.num_pos.tolist() == [len(positives)]
