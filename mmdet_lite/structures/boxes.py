@@ -40,7 +40,21 @@ def pairwise_iou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
     Returns:
         (..., N, M).
     """
-    return aligned_iou(boxes1[..., :, None, :], boxes2[..., None, :, :])
+    # The largest tensors of the training step: coordinate by coordinate, so that boxes2 lie side by
+    # side in memory, and in place.
+    first = boxes1.movedim(-1, 0)[..., :, None]
+    second = boxes2.movedim(-1, 0).contiguous()[..., None, :]
+    sides = torch.minimum(first[2:], second[2:]).sub_(torch.maximum(first[:2], second[:2]))
+    width, height = sides.clamp_(min=0)
+    overlap = width * height
+    union = (_area(first) + _area(second)).sub_(overlap).clamp_(min=_MIN_AREA)
+    return overlap.div_(union)
+
+
+def _area(coordinates: Tensor) -> Tensor:
+    """(4, ...) to (...)."""
+    width, height = coordinates[2:] - coordinates[:2]
+    return width * height
 
 
 def aligned_iou(boxes1: Tensor, boxes2: Tensor) -> Tensor:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mmdet_lite.models.assigners.overlaps import Pairs, best_overlaps, joined
 from mmdet_lite.models.priors.anchor_generator import Priors
 from mmdet_lite.registry import MODELS
-from mmdet_lite.structures.boxes import pairwise_iof, pairwise_iou
+from mmdet_lite.structures.boxes import pairwise_iof
 from mmdet_lite.structures.samples import GroundTruth
 
 NEGATIVE = -1
@@ -29,11 +30,11 @@ class MaxIoUAssigner:
         ignore_iof_thr: a prior of which more than this share lies in an ignore box is ignored;
             negative switches that off.
         ignore_wrt_candidates: the share is of the prior's area; False: of the ignore box's.
-        max_overlap_elements: images are handled one by one above B * G * A elements, which bounds
-            the memory; the result is the same.
+        max_overlap_elements: priors are handled part by part where B * G * A is more than this,
+            which bounds the memory; the result is the same.
 
     Raises:
-        ValueError: ``pos_iou_thr`` is no overlap.
+        ValueError: ``pos_iou_thr`` or ``min_pos_iou`` is no overlap.
     """
 
     def __init__(
@@ -47,10 +48,11 @@ class MaxIoUAssigner:
         ignore_wrt_candidates: bool = True,
         max_overlap_elements: int = 16_000_000,
     ):
-        if not 0 <= pos_iou_thr <= 1:
-            raise ValueError(
-                f"MaxIoUAssigner: pos_iou_thr is an overlap, between 0 and 1; got {pos_iou_thr}"
-            )
+        for name, value in (("pos_iou_thr", pos_iou_thr), ("min_pos_iou", min_pos_iou)):
+            if not 0 <= value <= 1:
+                raise ValueError(
+                    f"MaxIoUAssigner: {name} is an overlap, between 0 and 1; got {value}"
+                )
         self.pos_iou_thr = pos_iou_thr
         is_range = isinstance(neg_iou_thr, (tuple, list))
         self.neg_iou_range = tuple(neg_iou_thr) if is_range else (0.0, neg_iou_thr)
@@ -85,47 +87,43 @@ class MaxIoUAssigner:
                 f"boxes must end in 4 coordinates, got priors {tuple(priors.shape)} and "
                 f"ground truth {tuple(gt.boxes.shape)}"
             )
-        num_images, num_gts = gt.valid.shape
-        priors = priors.float().expand(num_images, -1, 4)
-        if valid is None:
-            valid = torch.ones(priors.shape[:2], dtype=torch.bool, device=priors.device)
-        if num_images * num_gts * priors.shape[1] <= self.max_overlap_elements:
-            return self._assign(priors, gt, valid)
-        images = [slice(i, i + 1) for i in range(num_images)]
-        return torch.cat([self._assign(priors[i], _one_image(gt, i), valid[i]) for i in images])
-
-    def _assign(self, priors: Tensor, gt: GroundTruth, valid: Tensor) -> Tensor:
+        num_images = len(gt.valid)
+        priors = priors.float() if priors.dim() == 3 else priors.float()[None]
         if priors.shape[1] == 0:
-            return torch.full(priors.shape[:2], IGNORE, device=priors.device)
-        overlaps = pairwise_iou(gt.boxes, priors)  # (B, G, A); the gt first: see pairwise_iou
-        usable = valid & ~self._ignored(priors, gt)
-        overlaps = overlaps.masked_fill(~(gt.valid[:, :, None] & usable[:, None, :]), -1)
+            return torch.full((num_images, 0), IGNORE, device=priors.device)
+        if valid is None:
+            valid = torch.ones_like(priors[..., 0], dtype=torch.bool).expand(num_images, -1)
+        return self._assign(priors, gt, ~valid)
 
-        best_iou, best_gt = overlaps.max(dim=1)  # (B, A); the first gt on a tie
+    def _assign(self, priors: Tensor, gt: GroundTruth, invalid: Tensor) -> Tensor:
+        absent, ignored = ~gt.valid, None
+        if self.ignore_iof_thr >= 0:
+            ignored = self._ignored(priors, gt)
+        best = best_overlaps(
+            Pairs(gt.boxes.float(), priors, absent, _either(invalid, ignored)),
+            self.min_pos_iou if self.match_low_quality else None,
+            not self.gt_max_assign_all,
+            self.max_overlap_elements,
+        )
         low, high = self.neg_iou_range
-        assigned = torch.where((best_iou >= low) & (best_iou < high), NEGATIVE, IGNORE)
-        assigned = torch.where(best_iou >= self.pos_iou_thr, best_gt, assigned)
+        assigned = best.gt.masked_fill_(best.iou < self.pos_iou_thr, IGNORE)
+        assigned.masked_fill_(best.iou < min(high, self.pos_iou_thr), NEGATIVE)
+        if low > 0:
+            assigned.masked_fill_(best.iou < min(low, self.pos_iou_thr), IGNORE)
         if self.match_low_quality:
-            assigned = self._add_low_quality(assigned, overlaps, gt.valid)
+            assigned = torch.where(best.is_best, best.best_for, assigned)
+        if ignored is not None:
+            assigned.masked_fill_(ignored, IGNORE)
         # An image without objects is all background, also inside its ignore boxes.
-        assigned = torch.where(gt.valid.any(dim=1, keepdim=True), assigned, NEGATIVE)
-        return assigned.masked_fill(~valid, IGNORE)
-
-    def _add_low_quality(self, assigned: Tensor, overlaps: Tensor, gt_valid: Tensor) -> Tensor:
-        best_iou, best_prior = overlaps.max(dim=2)  # (B, G)
-        if self.gt_max_assign_all:
-            is_best = overlaps == best_iou[:, :, None]  # bitwise: the very same numbers
-        else:
-            positions = torch.arange(overlaps.shape[2], device=overlaps.device)
-            is_best = positions == best_prior[:, :, None]
-        is_best = is_best & (gt_valid & (best_iou >= self.min_pos_iou))[:, :, None]
-        order = torch.arange(overlaps.shape[1], device=overlaps.device)
-        last_gt = torch.where(is_best, order[:, None], -1).amax(dim=1)  # the last gt wins
-        return torch.where(last_gt >= 0, last_gt, assigned)
+        assigned.masked_fill_(absent.all(dim=1, keepdim=True), NEGATIVE)
+        return assigned.masked_fill_(invalid, IGNORE)
 
     def _ignored(self, priors: Tensor, gt: GroundTruth) -> Tensor:
-        if self.ignore_iof_thr < 0:
-            return torch.zeros(priors.shape[:2], dtype=torch.bool, device=priors.device)
+        size = max(self.max_overlap_elements // gt.ignore_valid.numel(), 1)
+        return joined([self._is_ignored(part, gt) for part in priors.split(size, dim=1)])
+
+    def _is_ignored(self, priors: Tensor, gt: GroundTruth) -> Tensor:
+        """(1 or B, A, 4) to (B, A) bool."""
         if self.ignore_wrt_candidates:
             share = pairwise_iof(priors, gt.ignore_boxes).transpose(1, 2)  # (B, I, A)
         else:
@@ -134,7 +132,5 @@ class MaxIoUAssigner:
         return share.amax(dim=1) > self.ignore_iof_thr
 
 
-def _one_image(gt: GroundTruth, i: slice) -> GroundTruth:
-    return GroundTruth(
-        gt.boxes[i], gt.labels[i], gt.valid[i], gt.ignore_boxes[i], gt.ignore_valid[i]
-    )
+def _either(mask: Tensor, other: Tensor | None) -> Tensor:
+    return mask if other is None else mask | other
