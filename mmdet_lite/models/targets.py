@@ -18,7 +18,7 @@ from mmdet_lite.models.assigners.dynamic_assigner import DynamicAssigner
 from mmdet_lite.models.assigners.fcos_assigner import FCOSAssigner
 from mmdet_lite.models.assigners.max_iou_assigner import IGNORE, MaxIoUAssigner
 from mmdet_lite.models.assigners.shape_ratio_assigner import ShapeRatioAssigner
-from mmdet_lite.models.priors.anchor_generator import Priors, pack_prior_id
+from mmdet_lite.models.priors.anchor_generator import Priors, pack_prior_id, prior_level
 from mmdet_lite.models.samplers.random_sampler import Sampled
 from mmdet_lite.random_keys import box_keys
 from mmdet_lite.structures.masks import InstanceMasks, crop_and_resize
@@ -44,7 +44,6 @@ class BoxTargets:
         valid: (B, S) bool.
         assigned_gt: (B, S) int64 index into G, 0 where not positive.
         ids: (B, S) int64 identity of each prior.
-        is_gt: (B, S) bool: the prior is a ground truth that joined the proposals.
     """
 
     priors: Tensor
@@ -56,7 +55,11 @@ class BoxTargets:
     valid: Tensor
     assigned_gt: Tensor
     ids: Tensor
-    is_gt: Tensor
+
+    @property
+    def is_gt(self) -> Tensor:
+        """(B, S) bool: the prior is a ground truth that joined the proposals."""
+        return self.valid & (prior_level(self.ids) == _GT_LEVEL)
 
 
 @dataclass
@@ -242,21 +245,18 @@ def bbox_target(
     boxes, ids = proposals.boxes, proposals.ids
     assigned_gt = assigner.assign(boxes, gt, proposals.valid)
     if sampler.add_gt_as_proposals:
-        position = torch.arange(gt.valid.shape[1], device=boxes.device)
-        gt_ids = pack_prior_id(_GT_LEVEL, position * 0, position, position * 0)
+        position = torch.arange(gt.valid.shape[1], device=boxes.device).expand_as(gt.valid)
         boxes = torch.cat([gt.boxes, boxes], dim=1)
-        ids = torch.cat([gt_ids.expand(len(keys), -1), ids], dim=1)
-        assigned_gt = torch.cat([torch.where(gt.valid, position, IGNORE), assigned_gt], dim=1)
+        ids = torch.cat([pack_prior_id(_GT_LEVEL, 0, position, 0), ids], dim=1)
+        to_itself = position.masked_fill(~gt.valid, IGNORE)
+        assigned_gt = torch.cat([to_itself, assigned_gt], dim=1)
     if hardness is None:
         preference = box_keys(keys, ids, _ROI_STREAM + stage)
     else:
         labels = gt.labels.gather(1, assigned_gt.clamp(min=0))
         preference = hardness(boxes, torch.where(assigned_gt >= 0, labels, num_classes))
     sampled = sampler.sample(assigned_gt, preference)
-    targets = _encode(boxes, ids, assigned_gt, sampled, gt, coder, num_classes, pos_weight)
-    if sampler.add_gt_as_proposals:
-        targets.is_gt = targets.valid & (targets.inds < gt.valid.shape[1])
-    return targets
+    return _encode(boxes, ids, assigned_gt, sampled, gt, coder, num_classes, pos_weight)
 
 
 @torch.no_grad()
@@ -311,27 +311,35 @@ def _encode(
     num_classes: int,
     pos_weight: float,
 ) -> BoxTargets:
-    is_pos = sampled.is_pos
+    is_pos, valid = sampled.is_pos, sampled.valid
+    is_other = ~is_pos  # negatives and padding
     priors = _gather_boxes(boxes, sampled.inds)
-    gt_index = torch.where(is_pos, assigned_gt.gather(1, sampled.inds), 0)
-    gt_labels = gt.labels.gather(1, gt_index) if num_classes > 1 else gt_index * 0
-    # Pairs that are not positive get a harmless box: the log of an empty side is not finite.
-    harmless = torch.cat([boxes.new_zeros(2), boxes.new_ones(2)])  # made on the device
-    targets = torch.where(is_pos[..., None], _gather_boxes(gt.boxes, gt_index), harmless)
-    if coder is not None:
-        targets = coder.encode(torch.where(is_pos[..., None], priors, harmless), targets)
+    gt_index = assigned_gt.gather(1, sampled.inds) * is_pos
+    labels = is_other.long()  # 0 and K of a single class
+    if num_classes > 1:
+        labels = gt.labels.gather(1, gt_index).masked_fill_(is_other, num_classes)
+    weights = valid.float()
     return BoxTargets(
-        priors=torch.where(sampled.valid[..., None], priors, 0),
+        priors=priors * valid[..., None],
         inds=sampled.inds,
-        labels=torch.where(is_pos, gt_labels, num_classes),
-        label_weights=torch.where(is_pos, pos_weight, sampled.valid.float()),
-        boxes=targets,
+        labels=labels,
+        label_weights=weights if pos_weight == 1 else weights.masked_fill_(is_pos, pos_weight),
+        boxes=_box_targets(priors, _gather_boxes(gt.boxes, gt_index), is_other, coder),
         is_pos=is_pos,
-        valid=sampled.valid,
+        valid=valid,
         assigned_gt=gt_index,
         ids=ids.gather(1, sampled.inds),
-        is_gt=torch.zeros_like(is_pos),
     )
+
+
+def _box_targets(
+    priors: Tensor, gt_boxes: Tensor, is_other: Tensor, coder: nn.Module | None
+) -> Tensor:
+    """(B, S, 4) deltas, or boxes; rows of pairs that are not positive are harmless."""
+    if coder is not None:  # where a side is empty the logarithm is not finite
+        return coder.encode(priors, gt_boxes).masked_fill_(is_other[..., None], 0)
+    unit = torch.cat([gt_boxes.new_zeros(2), gt_boxes.new_ones(2)])  # made on the device
+    return torch.where(is_other[..., None], unit, gt_boxes)
 
 
 def _gather_boxes(boxes: Tensor, inds: Tensor) -> Tensor:

@@ -131,9 +131,8 @@ def _bbox_targets() -> BoxTargets:
     priors = torch.tensor([0.0, 0, 10, 10]).expand(2, 8, 4)
     boxes = DeltaXYWHBBoxCoder().encode(priors, priors + torch.rand(2, 8, 4, generator=generator))
     index = torch.zeros_like(labels)
-    is_pos, is_gt = labels < 3, torch.zeros_like(valid)
     weights = valid.float()
-    return BoxTargets(priors, index, labels, weights, boxes, is_pos, valid, index, index, is_gt)
+    return BoxTargets(priors, index, labels, weights, boxes, labels < 3, valid, index, index)
 
 
 def _bbox_gradient(images: slice, normalizer: str) -> torch.Tensor:

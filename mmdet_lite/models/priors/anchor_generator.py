@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -35,12 +36,17 @@ class Priors:
     @property
     def levels(self) -> Tensor:
         """(A,) int64 level of each prior."""
-        return self.ids >> 48  # see pack_prior_id
+        return prior_level(self.ids)
 
     @property
     def centers(self) -> Tensor:
         """(A, 2): x, y."""
         return (self.boxes[:, :2] + self.boxes[:, 2:]) / 2
+
+    @cached_property
+    def cell_corners(self) -> Tensor:
+        """(A, 2): y, x in input pixels at which each prior's cell begins."""
+        return self.cells * self.strides
 
     def valid_flags(self, shapes: Tensor, pad_shapes: Tensor, allowed_border: float = -1) -> Tensor:
         """Which priors an image may use.
@@ -56,7 +62,7 @@ class Priors:
         Returns:
             (B, A) bool.
         """
-        valid = (self.cells * self.strides < pad_shapes[:, None]).all(-1)
+        valid = (self.cell_corners < pad_shapes[:, None]).all(-1)
         if allowed_border >= 0:
             limit = (shapes + allowed_border).flip(-1)[:, None]  # (B, 1, 2): x, y
             inside = (self.boxes[:, :2] >= -allowed_border).all(-1)
@@ -216,6 +222,13 @@ class AnchorGenerator:
         )
 
 
-def pack_prior_id(level: int, row: Tensor, column: Tensor, anchor: Tensor) -> Tensor:
+def pack_prior_id(
+    level: int, row: int | Tensor, column: int | Tensor, anchor: int | Tensor
+) -> int | Tensor:
     """Identity of a prior in one int64: 8 bits level, 20 row, 20 column, 8 anchor."""
     return ((level * (1 << 20) + row) * (1 << 20) + column) * (1 << 8) + anchor
+
+
+def prior_level(ids: Tensor) -> Tensor:
+    """The level in identities that :func:`pack_prior_id` made."""
+    return ids >> 48

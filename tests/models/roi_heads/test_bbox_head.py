@@ -48,7 +48,6 @@ def _targets(labels: list[list[int]], num_valid: int | None = None) -> BoxTarget
         valid,
         assigned_gt=index,
         ids=index,
-        is_gt=torch.zeros_like(valid),
     )
 
 
