@@ -58,7 +58,8 @@ def test_image_key_depends_on_each_argument_and_its_place():
 
 def test_box_keys_are_those_of_their_definition():
     """What a run draws after an update of this framework is what it drew before."""
-    images, boxes = [image_key(0, 7, slot) for slot in range(3)], [0, 1, 3 << 48 | 5 << 8, 2**56 - 1]
+    images = [image_key(0, 7, slot) for slot in range(3)]
+    boxes = [0, 1, 3 << 48 | 5 << 8, 2**56 - 1]
     keys = box_keys(torch.tensor(images), torch.tensor(boxes), stream=2).tolist()
     assert keys == [[_box_key(image, box, 2) for box in boxes] for image in images]
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import batched_nms
+from torchvision.ops import nms
 
 from mmdet_lite.models.nms import NMS, SoftNMS
 from mmdet_lite.models.priors.anchor_generator import Priors
@@ -53,35 +53,38 @@ class ProposalSelector:
         Returns:
             P = min(max_per_img, candidates) proposals an image, sorted by score.
         """
-        scores, inds, level = best_of_each_level(scores, priors.level_sizes, self.nms_pre)
+        scores, inds = best_of_each_level(scores, priors.level_sizes, self.nms_pre)
         deltas = deltas.gather(1, inds[..., None].expand(-1, -1, 4))
         boxes = coder.decode(priors.boxes[inds], deltas, shapes)
-        return self.keep(boxes, scores, level, priors.ids[inds])
+        sizes = [min(self.nms_pre, size) for size in priors.level_sizes]
+        return self.keep(boxes, scores, sizes, priors.ids[inds])
 
     @torch.no_grad()
-    def keep(self, boxes: Tensor, scores: Tensor, group: Tensor, ids: Tensor) -> Proposals:
+    def keep(self, boxes: Tensor, scores: Tensor, sizes: Sequence[int], ids: Tensor) -> Proposals:
         """Drop small boxes and duplicates, keep the best.
 
         Args:
             boxes: (B, N, 4).
             scores: (B, N).
-            group: (N,) int64; boxes of different groups do not compete.
+            sizes: how many of the N belong to each group, one after the other; boxes of different
+                groups do not compete.
             ids: (B, N) int64 identity of each candidate.
 
         Returns:
             P = min(max_per_img, N) proposals an image, sorted by score.
         """
-        valid = torch.ones_like(scores, dtype=torch.bool)
+        valid = None
         if self.min_bbox_size >= 0:
             valid = (boxes[..., 2:] - boxes[..., :2] > self.min_bbox_size).all(-1)
-        keep = nms_mask(boxes, scores, group, valid, self.nms_iou_thr)
+        keep = nms_mask(boxes, scores, sizes, valid, self.nms_iou_thr)
 
         ranked, order = scores.masked_fill(~keep, -1).topk(min(self.max_per_img, keep.shape[1]))
         valid = ranked >= 0
+        padding = ~valid
         boxes = boxes.gather(1, order[..., None].expand(-1, -1, 4))
         return Proposals(
-            boxes=torch.where(valid[..., None], boxes, 0),
-            scores=torch.where(valid, ranked, 0),
+            boxes=boxes.masked_fill_(padding[..., None], 0),
+            scores=ranked.masked_fill_(padding, 0),
             valid=valid,
             ids=ids.gather(1, order),
         )
@@ -89,7 +92,7 @@ class ProposalSelector:
 
 def best_of_each_level(
     scores: Tensor, level_sizes: Sequence[int], count: int
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor]:
     """The best ``count`` scores of each level, or all where there are fewer.
 
     Args:
@@ -98,16 +101,15 @@ def best_of_each_level(
         count: how many to take of a level.
 
     Returns:
-        Scores and indices into A (B, N), and levels (N,).
+        Scores and indices into A, (B, N) each.
     """
-    best, inds, levels, start = [], [], [], 0
-    for level, size in enumerate(level_sizes):
+    best, inds, start = [], [], 0
+    for size in level_sizes:
         level_best, level_inds = scores[:, start : start + size].topk(min(count, size), dim=1)
         best.append(level_best)
         inds.append(level_inds + start)
-        levels.append(torch.full(level_best.shape[1:], level, device=scores.device))
         start += size
-    return torch.cat(best, dim=1), torch.cat(inds, dim=1), torch.cat(levels)
+    return torch.cat(best, dim=1), torch.cat(inds, dim=1)
 
 
 def best_candidates(
@@ -127,36 +129,41 @@ def best_candidates(
     """
     if not multi_label:
         scores, labels = scores.max(dim=2)
-        best, inds, _ = best_of_each_level(scores, level_sizes, count)
+        best, inds = best_of_each_level(scores, level_sizes, count)
         return best, inds, labels.gather(1, inds)
     num_classes = scores.shape[2]
     sizes = [size * num_classes for size in level_sizes]
-    best, inds, _ = best_of_each_level(scores.flatten(1), sizes, count)
+    best, inds = best_of_each_level(scores.flatten(1), sizes, count)
     return best, inds // num_classes, inds % num_classes
 
 
-def nms_mask(boxes: Tensor, scores: Tensor, group: Tensor, valid: Tensor, iou_thr: float) -> Tensor:
+def nms_mask(
+    boxes: Tensor, scores: Tensor, sizes: Sequence[int], valid: Tensor | None, iou_thr: float
+) -> Tensor:
     """Non-maximum suppression of a padded batch; boxes of different groups do not compete.
 
-    The one place of the training step whose size depends on the data, and so its one host sync an
-    image. It goes image by image because ``batched_nms`` keeps groups apart by shifting them, which
-    costs digits: with all images in one call the result would depend on an image's place.
+    The one place of the training step whose size depends on the data, and so its one host sync a
+    group and image. Each has a call of its own because a common one would keep them apart by
+    shifting them, which costs digits: the result would depend on an image's place.
 
     Args:
         boxes: (B, N, 4).
         scores: (B, N).
-        group: (N,) int64, the same for all images.
-        valid: (B, N) bool; the others are dropped and suppress nothing.
+        sizes: how many of the N belong to each group, one after the other.
+        valid: (B, N) bool; the others are dropped and suppress nothing. None: all are.
         iou_thr: overlap above which the lower-scored box is dropped.
 
     Returns:
         (B, N) bool, the boxes that stay.
     """
-    boxes = torch.where(valid[..., None], boxes, 0)  # empty boxes overlap nothing
-    keep = torch.zeros_like(valid)
-    for i in range(len(boxes)):
-        keep[i, batched_nms(boxes[i], scores[i], group, iou_thr)] = True
-    return keep & valid
+    if valid is not None:
+        boxes = boxes.masked_fill(~valid[..., None], 0)  # empty boxes overlap nothing
+    keep = torch.zeros_like(scores, dtype=torch.bool)
+    for image in zip(boxes, scores, keep, strict=True):
+        groups = zip(*(tensor.split(sizes) for tensor in image), strict=True)
+        for group_boxes, group_scores, group_keep in groups:
+            group_keep.index_fill_(0, nms(group_boxes, group_scores, iou_thr), True)
+    return keep if valid is None else keep & valid
 
 
 @torch.no_grad()

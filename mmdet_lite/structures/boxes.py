@@ -186,6 +186,7 @@ def clip_boxes(boxes: Tensor, shapes: Tensor) -> Tensor:
     Returns:
         (B, ..., 4).
     """
-    limit = shapes.flip(-1).repeat(1, 2).to(boxes.dtype)  # (B, 4): w, h, w, h
-    limit = limit.reshape(len(limit), *[1] * (boxes.dim() - 2), 4)
-    return torch.minimum(boxes.clamp(min=0), limit)
+    limit = shapes.flip(-1).to(boxes.dtype)  # (B, 2): w, h
+    limit = limit.reshape(len(limit), *[1] * (boxes.dim() - 1), 2)
+    corners = boxes.clamp(min=0).unflatten(-1, (2, 2))
+    return torch.minimum(corners, limit).flatten(-2)

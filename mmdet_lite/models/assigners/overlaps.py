@@ -86,7 +86,8 @@ def best_overlaps(
     parts = pairs.split(max_elements)
     overlaps: list[Callable[[], Tensor]] = [part.overlaps for part in parts]
     if len(parts) == 1:
-        overlaps = [lambda whole=parts[0].overlaps(): whole]
+        whole = pairs.overlaps()
+        overlaps = [lambda: whole]
     if min_gt_iou is None:
         iou, gt = zip(*[part().max(dim=1) for part in overlaps], strict=True)
         return BestOverlaps(joined(iou), joined(gt))

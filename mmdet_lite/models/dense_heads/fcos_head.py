@@ -206,8 +206,8 @@ class FCOSHead(nn.Module):
         """
         selector = self.train_selector if training else self.test_selector
         scores, point, _, boxes = self._candidates(output, shapes, selector.nms_pre)
-        group = torch.zeros_like(point[0])  # all levels compete
-        return selector.keep(boxes, scores, group, output.priors.ids[point])
+        one_group = [point.shape[1]]  # all levels compete
+        return selector.keep(boxes, scores, one_group, output.priors.ids[point])
 
     @torch.no_grad()
     def predict(self, output: FCOSOutput, shapes: Tensor) -> Detections:

@@ -100,7 +100,7 @@ class RPNHead(nn.Module):
         logits, deltas = [], []
         for feat in feats:
             hidden = F.relu(self.rpn_conv(feat), inplace=True)
-            logits.append(flatten_map(self.rpn_cls(hidden), 1)[..., 0])
+            logits.append(flatten_map(self.rpn_cls(hidden), 1).squeeze(-1))
             deltas.append(flatten_map(self.rpn_reg(hidden), 4))
         shapes = [tuple(feat.shape[-2:]) for feat in feats]
         priors = self.anchor_generator(shapes, feats[0].device)
@@ -137,8 +137,8 @@ class RPNHead(nn.Module):
         is_pos = targets.is_pos.float()
         num_pos = targets.is_pos.sum(dim=1)
         num_neg = targets.valid.sum(dim=1) - num_pos
-        num_samples = (num_pos.clamp(min=1) + num_neg.clamp(min=1)).sum().float()
-        avg_factor = normalize(num_samples, self.normalizer)
+        num_samples = num_pos.clamp_(min=1) + num_neg.clamp_(min=1)
+        avg_factor = normalize(num_samples.sum(dtype=torch.float32), self.normalizer)
         return {
             "loss_rpn_cls": self.loss_cls(logits, is_pos, targets.label_weights, avg_factor),
             "loss_rpn_bbox": self.loss_bbox(

@@ -39,9 +39,9 @@ class ImageNormalizer(nn.Module):
             images = images.flip(1)
         images = (images.float() - self.mean) / self.std
         height, width = images.shape[-2:]
-        rows = torch.arange(height, device=images.device) < shapes[:, :1]  # (B, H)
-        columns = torch.arange(width, device=images.device) < shapes[:, 1:]  # (B, W)
-        return torch.where(rows[:, None, :, None] & columns[:, None, None, :], images, 0)
+        below = torch.arange(height, device=images.device) >= shapes[:, :1]  # (B, H)
+        beside = torch.arange(width, device=images.device) >= shapes[:, 1:]  # (B, W)
+        return images.masked_fill_(below[:, None, :, None] | beside[:, None, None, :], 0)
 
 
 class Detector(nn.Module):

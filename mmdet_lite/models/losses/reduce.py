@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -20,7 +19,7 @@ def weighted_sum(elements: Tensor, weight: Tensor, avg_factor: Tensor | float) -
         weight: (...) broadcast against ``elements``.
         avg_factor: scalar.
     """
-    elements = torch.where(weight != 0, elements, 0)  # 0 * inf would be NaN
+    elements = elements.masked_fill(weight == 0, 0)  # 0 * inf would be NaN
     return (elements * weight).sum() / avg_factor
 
 
@@ -69,7 +68,7 @@ def normalize(avg_factor: Tensor, normalizer: Normalizer, at_least: float = 0.0)
         at_least: what a smaller number counts as, that of this process, or of all together.
     """
     if normalizer == "rank" or num_processes() == 1:
-        return avg_factor.clamp(min=at_least)
+        return avg_factor.clamp(min=at_least) if at_least else avg_factor
     total = avg_factor.clone()
     dist.all_reduce(total)
     return total.clamp(min=at_least) / num_processes()

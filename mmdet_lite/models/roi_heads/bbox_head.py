@@ -147,18 +147,21 @@ class ConvFCBBoxHead(nn.Module):
         labels, weights = targets.labels.flatten(), targets.label_weights.flatten()
         valid = targets.valid.flatten()
         # Which column holds the box of the true class; 0 if there is one for all classes.
-        column = labels.clamp(max=deltas.shape[1] - 1)
-        deltas = deltas[torch.arange(len(deltas), device=deltas.device), column]
+        column = labels.clamp(max=deltas.shape[1] - 1)[:, None, None].expand(-1, -1, 4)
+        deltas = deltas.gather(1, column).squeeze(1)
         if self.reg_decoded_bbox:
             deltas = self.bbox_coder.decode(targets.priors.flatten(0, 1), deltas)
-        num_weighted = normalize((weights > 0).sum().float(), self.normalizer).clamp(min=1)
-        num_samples = normalize(valid.sum().float(), self.normalizer).clamp(min=1)
+        num_valid = valid.sum(dtype=torch.float32)
+        num_weighted = normalize((weights > 0).sum(dtype=torch.float32), self.normalizer)
+        num_samples = normalize(num_valid, self.normalizer)
         is_pos = targets.is_pos.flatten().float()
         correct = (logits.argmax(dim=1) == labels) & valid
         return {
-            "loss_cls": self.loss_cls(logits, labels, weights, num_weighted),
-            "loss_bbox": self.loss_bbox(deltas, targets.boxes.flatten(0, 1), is_pos, num_samples),
-            "acc": 100 * correct.sum() / valid.sum().clamp(min=1),
+            "loss_cls": self.loss_cls(logits, labels, weights, num_weighted.clamp(min=1)),
+            "loss_bbox": self.loss_bbox(
+                deltas, targets.boxes.flatten(0, 1), is_pos, num_samples.clamp(min=1)
+            ),
+            "acc": 100 * correct.sum() / num_valid.clamp(min=1),
         }
 
     @torch.no_grad()

@@ -155,7 +155,7 @@ class CascadeRoIHead(nn.Module):
         valid = targets.valid & ~targets.is_gt
         boxes = head.refine(targets.priors, logits, deltas, targets.labels, batch.shapes)
         return Proposals(
-            boxes=torch.where(valid[..., None], boxes, 0),
+            boxes=boxes.masked_fill(~valid[..., None], 0),
             scores=valid.float(),
             valid=valid,
             ids=targets.ids,

@@ -98,7 +98,7 @@ class FCNMaskHead(nn.Module):
         Returns:
             ``loss_mask``: the mean over the pixels of valid RoIs; 0 where there is none.
         """
-        num_pos = normalize(valid.sum().float(), self.normalizer).clamp(min=1)
+        num_pos = normalize(valid.sum(dtype=torch.float32), self.normalizer).clamp(min=1)
         channel = self._channel(labels)
         return {"loss_mask": self.loss_mask(logits, targets, channel, valid.float(), num_pos)}
 
@@ -111,4 +111,4 @@ class FCNMaskHead(nn.Module):
     def _channel(self, labels: Tensor) -> Tensor:
         if self.class_agnostic:
             return torch.zeros_like(labels)
-        return torch.where(labels < self.num_classes, labels, 0)
+        return labels.masked_fill(labels >= self.num_classes, 0)

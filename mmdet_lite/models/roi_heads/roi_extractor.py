@@ -63,7 +63,7 @@ class RoIExtractor(nn.Module):
         """
         # A box that is not finite has no place on the maps, and roi_align would read outside of
         # them. Pooled as an empty one it lets the step come to its losses, which tell.
-        rois = torch.where(rois.isfinite().all(dim=-1, keepdim=True), rois, 0)
+        rois = rois.masked_fill(~rois.isfinite().all(dim=-1, keepdim=True), 0)
         level = self.map_levels(rois).reshape(-1)
         image = torch.arange(len(rois), device=rois.device).repeat_interleave(rois.shape[1])
         boxes = torch.cat([image[:, None].to(rois), self._scaled(rois).reshape(-1, 4)], dim=1)
