@@ -6,6 +6,7 @@ else, part by part, with the same result bit for bit.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,6 +16,8 @@ import torch
 from torch import Tensor
 
 from mmdet_lite.structures.boxes import pairwise_iou
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -80,8 +83,9 @@ def best_overlaps(
         max_elements: where there are more pairs, priors are looked at part by part, twice where
             best partners of ground truths are asked for.
     """
-    kernels = _kernels() if pairs.priors.is_cuda and not torch.compiler.is_compiling() else None
-    if kernels is not None and not first_only:
+    on_gpu = pairs.priors.is_cuda and not torch.compiler.is_compiling()
+    kernels = _kernels(pairs.priors.device) if on_gpu and not first_only else None
+    if kernels is not None:
         return kernels.best_overlaps(pairs, min_gt_iou)
     parts = pairs.split(max_elements)
     overlaps: list[Callable[[], Tensor]] = [part.overlaps for part in parts]
@@ -131,10 +135,16 @@ def _first(is_best: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=1)
-def _kernels() -> ModuleType | None:
-    """The module that needs Triton; None where there is none."""
+def _kernels(device: torch.device) -> ModuleType | None:
+    """The module that needs Triton; None where that is missing or does not work."""
     try:
         from mmdet_lite.models.assigners import overlap_kernels
+
+        boxes, mask = torch.ones(1, 1, 4), torch.zeros(1, 1, dtype=torch.bool)
+        overlap_kernels.best_overlaps(Pairs(*(x.to(device) for x in (boxes, boxes, mask, mask))), 0)
     except ImportError:
+        return None
+    except Exception as error:  # anything: Triton needs a C compiler and Python's headers
+        _logger.warning("assignment without Triton's kernels, which fail: %s", error)
         return None
     return overlap_kernels
