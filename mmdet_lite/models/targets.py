@@ -27,6 +27,7 @@ from mmdet_lite.structures.samples import GroundTruth, Proposals
 MaskRule = Literal["roi_align", "polygon", "legacy"]
 
 _ANCHOR_STREAM, _ROI_STREAM = 1, 2  # what is drawn for anchors is independent of what is for RoIs
+_BITMAPS_AT_ONCE = 32  # as float32: 137 MB at 800 x 1344
 _GT_LEVEL = 255  # "level" in the identity of ground truths that join the proposals
 
 
@@ -349,11 +350,23 @@ def _gather_boxes(boxes: Tensor, inds: Tensor) -> Tensor:
 def _crop_bitmaps(
     bitmaps: Tensor, rois: Tensor, gt_index: Tensor, valid: Tensor, size: int, rule: MaskRule
 ) -> Tensor:
-    """(G, H, W) uint8 and (M, 4) to (M, size, size); an empty RoI gives zeros."""
+    """(G, H, W) uint8 and (M, 4) to (M, size, size); an empty RoI gives zeros.
+
+    Bitmaps are four times as large as the numbers that roi_align needs: only some are at a time.
+    """
     height, width = bitmaps.shape[-2:]
     x, y = rois[:, 0::2].clamp(0, width), rois[:, 1::2].clamp(0, height)
-    boxes = torch.stack([gt_index.to(rois), x[:, 0], y[:, 0], x[:, 1], y[:, 1]], dim=1)
-    share = roi_align(bitmaps[:, None].float(), boxes, size, sampling_ratio=0, aligned=True)
+    boxes = torch.stack([x[:, 0], y[:, 0], x[:, 1], y[:, 1]], dim=1)
+    share, start = 0, 0
+    for few in bitmaps.split(_BITMAPS_AT_ONCE):
+        place = gt_index - start
+        is_here = (place >= 0) & (place < len(few))
+        boxes_here = torch.cat([place.clamp(0, len(few) - 1).to(boxes)[:, None], boxes], dim=1)
+        boxes_here = boxes_here * is_here[:, None]  # those of others are empty and take no sample
+        share = share + roi_align(
+            few[:, None].float(), boxes_here, size, sampling_ratio=0, aligned=True
+        )
+        start += len(few)
     return (share[:, 0] >= 0.5).float()
 
 
