@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _DEMO = "demo/mask-rcnn_r18_fpn_shapes.py"
 _DEFAULT_CONFIG = "mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py"
+_TWO_STAGE_CONFIG = "faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py"
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,12 @@ def _report(measure: Callable[[], list[Row]], args: argparse.Namespace) -> None:
         path.write_text(json.dumps(content, indent=2) + "\n")
 
 
+def _add_size(parser: argparse.ArgumentParser, batch: int, objects: int, objects_help: str) -> None:
+    parser.add_argument("--batch-size", type=positive, default=batch, help=f"images ({batch})")
+    _add_image_size(parser)
+    parser.add_argument("--objects", type=positive, default=objects, help=objects_help)
+
+
 def _step_arguments(parser: argparse.ArgumentParser, batch: int, rounds: int) -> None:
     parser.add_argument(
         "config",
@@ -88,14 +95,8 @@ def _step_arguments(parser: argparse.ArgumentParser, batch: int, rounds: int) ->
         help=f"of a Faster or Mask R-CNN with ResNet-50 and FPN ({_DEFAULT_CONFIG})",
     )
     add_options(parser)
-    parser.add_argument("--batch-size", type=positive, default=batch, help=f"images ({batch})")
-    _add_image_size(parser)
-    parser.add_argument(
-        "--objects",
-        type=positive,
-        default=128,
-        help="ground truths an image, each at least one positive RoI, to the sampler's limit (128)",
-    )
+    text = "ground truths an image, each at least one positive RoI, to the sampler's limit (128)"
+    _add_size(parser, batch, 128, text)
     parser.add_argument(
         "--variants",
         nargs="+",
@@ -156,6 +157,25 @@ def _startup(args: argparse.Namespace) -> None:
     from mmdet_lite.benchmarks.startup import benchmark_startup
 
     _report(lambda: benchmark_startup(args.config, args.rounds), args)
+
+
+def _targets_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "config", nargs="?", default=_TWO_STAGE_CONFIG, help=f"Faster R-CNN ({_TWO_STAGE_CONFIG})"
+    )
+    add_options(parser)
+    _add_size(parser, batch=8, objects=20, objects_help="ground truths an image (20)")
+    parser.add_argument("--warmup", type=positive, default=2, help="turns that do not count (2)")
+    _add_rounds(parser, 10)
+    _add_json(parser)
+
+
+def _targets(args: argparse.Namespace) -> None:
+    from mmdet_lite.apis.config import load_config
+    from mmdet_lite.benchmarks.targets import benchmark_targets
+
+    cfg = load_config(args.config, args.cfg_options)
+    _report(lambda: benchmark_targets(cfg, _input_size(args), args.rounds, args.warmup), args)
 
 
 def _ap_loss_arguments(parser: argparse.ArgumentParser) -> None:
@@ -310,6 +330,11 @@ MEASUREMENTS = {
         "time the training step of a config, of one process and of several",
         _scaling_arguments,
         _scaling,
+    ),
+    "targets": Measurement(
+        "time targets and losses of both stages, ours and torchvision's, and count what they do",
+        _targets_arguments,
+        _targets,
     ),
     "ap-loss": Measurement(
         "time AP loss, and a loop over the positives", _ap_loss_arguments, _ap_loss
