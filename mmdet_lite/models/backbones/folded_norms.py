@@ -98,18 +98,21 @@ class _Fold(torch.autograd.Function):
         of_folded, of_biases = _split(grads, 2)
         result: list[Tensor | None] = [None] * (3 * count)
 
+        # torch multiplies no empty lists.
         rows = [i for i in range(count) if of_weights[i] and of_folded[i] is not None]
-        scaled = torch._foreach_mul(_pick(of_folded, rows), _columns(_pick(scales, rows)))
-        for i, grad in zip(rows, scaled, strict=True):
-            result[i] = grad
+        if rows:
+            scaled = torch._foreach_mul(_pick(of_folded, rows), _columns(_pick(scales, rows)))
+            for i, grad in zip(rows, scaled, strict=True):
+                result[i] = grad
 
         rows = [i for i in range(count) if of_gammas[i] and of_folded[i] is not None]
-        products = torch._foreach_mul(_pick(of_folded, rows), _pick(weights, rows))
-        of_scales = [product.flatten(1).sum(1) for product in products]
-        torch._foreach_addcmul_(of_scales, _pick(of_biases, rows), _pick(means, rows), value=-1)
-        normed = torch._foreach_mul(of_scales, _pick(inverse, rows))
-        for i, grad in zip(rows, normed, strict=True):
-            result[count + i] = grad
+        if rows:
+            products = torch._foreach_mul(_pick(of_folded, rows), _pick(weights, rows))
+            of_scales = [product.flatten(1).sum(1) for product in products]
+            torch._foreach_addcmul_(of_scales, _pick(of_biases, rows), _pick(means, rows), value=-1)
+            normed = torch._foreach_mul(of_scales, _pick(inverse, rows))
+            for i, grad in zip(rows, normed, strict=True):
+                result[count + i] = grad
 
         for i in range(count):
             result[2 * count + i] = of_biases[i] if of_betas[i] else None
