@@ -332,3 +332,16 @@ def test_bitmaps_of_random_shape_follow_their_rois():
     rois = torch.tensor([[[3.0, 5, 11, 13]]])
     targets = mask_target(rois, torch.zeros(1, 1).long(), torch.ones(1, 1).bool(), gt, 8)
     np.testing.assert_array_equal(targets[0, 0].numpy(), bitmap[5:13, 3:11])
+
+
+def test_mask_targets_do_not_depend_on_how_many_bitmaps_are_converted_at_once(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    gt = make_gt([torch.rand(5, 4, generator=generator)])
+    gt.masks = (torch.rand(1, 5, 40, 40, generator=generator) > 0.5).to(torch.uint8)
+    corner = torch.rand(1, 9, 2, generator=generator) * 20
+    rois = torch.cat([corner, corner + 15], dim=-1)
+    index, valid = torch.arange(9)[None] % 5, torch.ones(1, 9, dtype=torch.bool)
+    together = mask_target(rois, index, valid, gt, 7)
+    monkeypatch.setattr("mmdet_lite.models.targets._BITMAPS_AT_ONCE", 2)
+    assert torch.equal(mask_target(rois, index, valid, gt, 7), together)
+    assert 0 < together.mean() < 1
