@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from statistics import median
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch import nn
 from mmdet_lite.apis.build import build_model, choose_device
 from mmdet_lite.apis.config import require, section
 from mmdet_lite.benchmarks import peers
+from mmdet_lite.benchmarks.ceiling import count_flops, product_rate
 from mmdet_lite.benchmarks.counts import Counts, count
 from mmdet_lite.benchmarks.inputs import InputSize, random_batch
 from mmdet_lite.benchmarks.memory import peak_memory
@@ -126,11 +128,27 @@ def _compare(
     for name in list(runs)[:-1]:
         case, settings = f"{what}, {name}", {**asdict(size), "variant": name, "rounds": rounds}
         rows.append(time_row(case, seconds[name], seconds[PEER], PEER, settings))
+        rows.append(_rate_row(case, runs[name], median(seconds[name]), name, device, settings))
         rows.append(
             count_row(f"{case}: peak memory", memory[name], memory[PEER], PEER, "MB", settings)
         )
         rows += _count_rows(case, counts[name], counts[PEER], settings)
     return rows
+
+
+def _rate_row(
+    case: str,
+    run: Run,
+    seconds: float,
+    variant: str,
+    device: torch.device,
+    settings: dict[str, Any],
+) -> Row:
+    """How near a variant comes to what the machine can do."""
+    dtype = AUTOCAST_DTYPES[variant.partition(",")[0]] or torch.float32
+    rates = count_flops(run) / seconds, product_rate(dtype, device)
+    ours, peer = (rate / 1e9 for rate in rates)
+    return count_row(f"{case}: rate", ours, peer, "a large product", "GFLOP/s", settings)
 
 
 def _count_rows(case: str, ours: Counts, peer: Counts, settings: dict[str, Any]) -> list[Row]:

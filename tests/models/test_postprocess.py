@@ -7,7 +7,13 @@ import torch
 
 from mmdet_lite.models.coders import DeltaXYWHBBoxCoder
 from mmdet_lite.models.nms import NMS
-from mmdet_lite.models.postprocess import ProposalSelector, multiclass_nms, nms_mask
+from mmdet_lite.models.postprocess import (
+    ProposalSelector,
+    _kept_at_once,
+    _kept_by_group,
+    multiclass_nms,
+    nms_mask,
+)
 from mmdet_lite.models.priors import Priors
 from mmdet_lite.structures.samples import Detections, Proposals
 
@@ -125,6 +131,18 @@ def test_nms_mask_drops_invalid_boxes_and_they_suppress_nothing():
     assert keep.tolist() == [[True, False, True], [False, True, True]]
     apart = nms_mask(boxes, scores, [1, 1, 1], valid, 0.1)
     assert torch.equal(apart, valid)
+
+
+@pytest.mark.parametrize("sizes", [[300], [200, 70, 30], [100, 0, 200]])
+def test_groups_with_a_call_each_and_all_in_one_keep_the_same(sizes):
+    generator = torch.Generator().manual_seed(0)
+    corner = torch.rand(300, 2, generator=generator) * 90 - 20
+    boxes = torch.cat([corner, corner + torch.rand(300, 2, generator=generator) * 40], dim=1)
+    scores = torch.rand(300, generator=generator)
+    by_group = _kept_by_group(boxes, scores, sizes, 0.4)
+    at_once = _kept_at_once(boxes, scores, sizes, 0.4)
+    assert sorted(by_group.tolist()) == sorted(at_once.tolist())
+    assert 20 < len(by_group) < 250
 
 
 def _detect(scores: list, boxes: torch.Tensor | None = None, **settings):

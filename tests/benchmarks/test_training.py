@@ -1,0 +1,96 @@
+"""What is compared with what: the same weights, images and layers."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from mmdet_lite.apis.config import load_config
+from mmdet_lite.benchmarks import training
+from mmdet_lite.benchmarks.ceiling import count_flops
+from mmdet_lite.benchmarks.inputs import InputSize, random_batch
+from mmdet_lite.benchmarks.peers import torchvision_inputs
+
+SIZE = InputSize(batch=1, height=64, width=96, objects=3)
+MASK, FASTER = (
+    "mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py",
+    "faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py",
+)
+
+
+@pytest.fixture(scope="module")
+def models():
+    cfg = load_config(MASK)
+    batch = training._batch(cfg, SIZE)
+    return training._our_model(cfg, training.Variant(), batch), training._their_model(cfg, batch)
+
+
+def test_inputs_are_inside_their_images_and_the_same_for_the_peer():
+    batch = random_batch(SIZE, 5, with_masks=True)
+    assert batch.images.shape == (1, 3, 64, 96) and batch.gt.masks.shape == (1, 3, 64, 96)
+    (boxes,) = batch.gt.boxes
+    assert (boxes[:, :2] >= 0).all() and (boxes[:, 2:] <= torch.tensor([96, 64])).all()
+    assert ((boxes[:, 2:] - boxes[:, :2]) >= 32).all()
+    images, targets = torchvision_inputs(batch)
+    assert images[0].mul(255).round().equal(batch.images[0].float())
+    assert targets[0]["labels"].equal(batch.gt.labels[0] + 1)
+    inside = targets[0]["masks"].flatten(1).sum(1) / (boxes[:, 2:] - boxes[:, :2]).prod(1)
+    torch.testing.assert_close(inside, torch.full((3,), torch.pi / 4), atol=0.03, rtol=0)
+
+
+def test_both_models_give_the_same_maps(models):
+    ours, theirs = models
+    batch = random_batch(SIZE, 80, with_masks=True)
+    with torch.no_grad():
+        expected = theirs.eval().backbone(theirs.transform(torchvision_inputs(batch)[0])[0].tensors)
+        maps = ours.eval().extract(batch)
+    for ours_map, theirs_map in zip(maps, expected.values(), strict=True):
+        torch.testing.assert_close(ours_map, theirs_map, rtol=1e-2, atol=1e-2)
+
+
+def test_both_train_the_same_convolutions(models):
+    def trained(model: nn.Module) -> int:
+        layers = [m for m in model.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
+        return sum(layer.weight.numel() for layer in layers if layer.weight.requires_grad)
+
+    ours, theirs = map(trained, models)
+    # torchvision has boxes of the background too, and a mask of it
+    assert theirs - ours == 4 * 1024 + 256
+
+
+@pytest.mark.parametrize("what", ["train", "infer"])
+def test_rows_are_written(run_cli, tmp_path, what):
+    options = ["--batch-size", 1, "--size", 64, 96, "--objects", 2, "--rounds", 1, "--warmup", 1]
+    options += ["--variants", "bf16,channels_last", "--json", tmp_path / "rows.json"]
+    result = run_cli("benchmark", what, FASTER, *options)
+    assert result.code == 0, result.err
+    rows = {
+        row["case"].partition(": ")[2]: row
+        for row in json.loads((tmp_path / "rows.json").read_text())
+    }
+    assert list(rows) == [
+        *("", "rate", "peak memory", "other than convolutions and products"),
+        *("convolutions and products", "host waits"),
+    ]
+    assert rows[""]["settings"]["variant"] == "bf16, channels_last"
+    assert rows["convolutions and products"]["ratio"] == 1
+    assert rows["rate"]["ours"] > 0 and rows["peak memory"]["ours"] > 0
+
+
+def test_flops_are_those_of_products_forward_and_backward():
+    layer, x = nn.Linear(3, 5), torch.randn(7, 3)
+    assert count_flops(lambda: layer(x).sum().backward()) == 2 * 2 * 7 * 3 * 5
+
+
+@pytest.mark.parametrize("text", ["float64", "bf16,fast", "bf16 channels_last"])
+def test_unknown_variants_are_refused(text):
+    with pytest.raises(ValueError, match="--variants: expected float32, bf16, fp16, .* got"):
+        training.parse_variant(text)
+
+
+def test_other_models_are_refused():
+    with pytest.raises(ValueError, match="with a ResNet-50 and FPN"):
+        training.benchmark_train(load_config("yolov8/yolov8_n_640_coco.py"), SIZE, [])
