@@ -17,6 +17,7 @@ from mmdet_lite.data.collate import is_size
 from mmdet_lite.data.dataset import DetectionDataset
 from mmdet_lite.data.loader import DetectionLoader, build_eval_loader, build_train_loader
 from mmdet_lite.engine.distributed import rank, world_size
+from mmdet_lite.models.detectors.connections import check_connections
 from mmdet_lite.registry import DATASETS, METRICS, MODELS, build
 
 _DATA_KEYS = {
@@ -50,8 +51,14 @@ def computes_bf16(device: torch.device) -> bool:
 
 
 def build_model(cfg: Config) -> nn.Module:
-    """The detector of the config, with random weights, on the CPU."""
-    return build(cfg.model, MODELS)
+    """The detector of the config, with random weights, on the CPU.
+
+    Raises:
+        ValueError: neck or heads take other feature maps than they would be given.
+    """
+    model = build(cfg.model, MODELS)
+    check_connections(model)
+    return model
 
 
 def build_dataset(cfg: Config, split: str, seed: int) -> DetectionDataset:

@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch.distributed as dist
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 Normalizer = Literal["rank", "global"]
 
@@ -96,20 +96,3 @@ def check_normalizer(value: str) -> Normalizer:
     if value not in ("rank", "global"):
         raise ValueError(f"normalizer must be 'rank' or 'global', got {value!r}")
     return value
-
-
-def check_box_loss(loss: nn.Module, has_boxes: bool, owner: str, remedy: str) -> None:
-    """Refuse a loss that compares boxes where it would get deltas.
-
-    Args:
-        loss: a box loss; those that need boxes say so by ``compares_boxes``.
-        has_boxes: whether the head decodes boxes before it compares them.
-        owner: the head's name.
-        remedy: what to do about it.
-
-    Raises:
-        ValueError: the loss does not fit.
-    """
-    if getattr(loss, "compares_boxes", False) and not has_boxes:
-        name = type(loss).__name__
-        raise ValueError(f"{owner}: {name} compares boxes, but this head gives deltas; {remedy}")
