@@ -133,7 +133,7 @@ class FCOSHead(nn.Module):
         self.min_bbox_size = min_bbox_size
         self.nms = nms or NMS()
         self.max_per_img = max_per_img
-        self.normalizer = check_normalizer(normalizer)
+        self.normalizer = check_normalizer(self, normalizer)
 
         norm_cfg = {"type": "GN", "num_groups": num_groups, "requires_grad": True}
         self.cls_convs = conv_tower(in_channels, feat_channels, stacked_convs, norm_cfg)

@@ -117,7 +117,7 @@ class NanoDetPlusHead(nn.Module):
         self.score_thr = score_thr
         self.nms = nms or NMS(iou_thr=0.6)
         self.max_per_img = max_per_img
-        self.normalizer = check_normalizer(normalizer)
+        self.normalizer = check_normalizer(self, normalizer)
 
         widths = [in_channels] + [feat_channels] * stacked_convs
         self.convs = nn.ModuleList(

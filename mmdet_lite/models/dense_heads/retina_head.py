@@ -130,7 +130,7 @@ class RetinaHead(nn.Module):
         self.min_bbox_size = min_bbox_size
         self.nms = nms or NMS()
         self.max_per_img = max_per_img
-        self.normalizer = check_normalizer(normalizer)
+        self.normalizer = check_normalizer(self, normalizer)
         self.min_pos_per_img = min_pos_per_img
 
         num_anchors = anchor_generator.num_base_priors

@@ -103,7 +103,7 @@ class RPNHead(nn.Module):
         self.test_selector = test_selector
         self.allowed_border = allowed_border
         self.pos_weight = pos_weight
-        self.normalizer = check_normalizer(normalizer)
+        self.normalizer = check_normalizer(self, normalizer)
 
         num_anchors = anchor_generator.num_base_priors
         if num_convs > 1:

@@ -133,7 +133,7 @@ class YOLOv5Head(nn.Module):
         self.multi_label = multi_label
         self.nms = nms or NMS()
         self.max_per_img = max_per_img
-        self.normalizer = check_normalizer(normalizer)
+        self.normalizer = check_normalizer(self, normalizer)
         self.register_buffer("sizes", prior_generator.sizes, persistent=False)  # (L, N, 2)
         self.register_buffer("obj_balance", torch.tensor(obj_balance, dtype=torch.float32))
         channels = prior_generator.num_base_priors * (5 + num_classes)

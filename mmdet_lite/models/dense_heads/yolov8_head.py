@@ -124,7 +124,7 @@ class YOLOv8Head(nn.Module):
         self.multi_label = multi_label
         self.nms = nms or NMS()
         self.max_per_img = max_per_img
-        self.normalizer = check_normalizer(normalizer)
+        self.normalizer = check_normalizer(self, normalizer)
         self.prior_generator = AnchorGenerator(strides, [1.0], [prior_scale], center_offset=0.5)
         self.bbox_coder = DistributionCoder(num_bins)
 

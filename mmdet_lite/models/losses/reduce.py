@@ -87,12 +87,17 @@ def batch_factor(like: Tensor, normalizer: Normalizer) -> Tensor:
     return normalize(like.new_full((), float(len(like))), normalizer) * num_processes()
 
 
-def check_normalizer(value: str) -> Normalizer:
+def check_normalizer(owner: object, value: str) -> Normalizer:
     """Validate a config value.
+
+    Args:
+        owner: whose ``normalizer`` it is; the message names its class.
+        value: of the config.
 
     Raises:
         ValueError: it is neither 'rank' nor 'global'.
     """
     if value not in ("rank", "global"):
-        raise ValueError(f"normalizer must be 'rank' or 'global', got {value!r}")
+        name = type(owner).__name__
+        raise ValueError(f"{name}: normalizer must be 'rank' or 'global', got {value!r}")
     return value

@@ -67,7 +67,7 @@ class FCNMaskHead(nn.Module):
         self.target_rule = target_rule
         self.mask_thr = mask_thr
         self.paste_rule = paste_rule
-        self.normalizer = check_normalizer(normalizer)
+        self.normalizer = check_normalizer(self, normalizer)
 
         kind = {"conv_cfg": conv_cfg, "norm_cfg": norm_cfg}
         channels = [in_channels] + [conv_out_channels] * num_convs
