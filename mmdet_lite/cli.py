@@ -420,7 +420,7 @@ COMMANDS = {
         _publish,
     ),
     "convert-checkpoint": Command(
-        "Convert a checkpoint of MMDetection, torchvision, detectron2, NanoDet-Plus or the YOLOs.",
+        "Convert weights of MMDetection, torchvision, detectron2, NanoDet, YOLOv5, v8.",
         _convert_arguments,
         _convert,
     ),

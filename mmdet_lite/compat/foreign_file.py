@@ -77,10 +77,10 @@ def _refuse_modules(path: Path, content: Any, dropped: list[tuple[str, str]]) ->
         place, name = objects[0]
         where = "it is" if place == "the whole" else f"its {place!r} is"
         raise CheckpointError(
-            f"{path} holds a whole module and not its weights: {where} an object of {name}, which "
-            "is not loaded, since that would run code. With the program that made it, save the "
-            "weights alone, torch.save(dict(model.float().state_dict()), 'weights.pth'), and "
-            "convert that file (docs/checkpoints.md)"
+            f"{path} has an object, a pickled module as a rule, in the place of weights: {where} "
+            f"one of {name}, which is not loaded, since that would run code. With the program that "
+            "made it, save the weights alone, torch.save(dict(model.float().state_dict()), "
+            "'weights.pth'), and convert that file (docs/checkpoints.md)"
         )
 
 

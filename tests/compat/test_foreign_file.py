@@ -118,7 +118,7 @@ def test_foreign_objects_are_left_out_and_listed(save, caplog):
 def test_a_module_in_the_place_of_weights_is_told_with_the_remedy(save, content, where):
     with pytest.raises(CheckpointError) as error:
         read_foreign(save(content))
-    assert f"{where} an object of torch.nn.modules.linear.Linear" in str(error.value)
+    assert f"{where} one of torch.nn.modules.linear.Linear" in str(error.value)
     assert "With the program that made it, save the weights alone" in str(error.value)
 
 
