@@ -81,18 +81,17 @@ class NanoDetPlus(SingleStageDetector):
 
 def _check_heads(head: NanoDetPlusHead, aux_head: SimpleConvHead) -> None:
     """The guide predicts the same as the head, from the maps of two necks."""
+    if aux_head.num_classes != head.num_classes:
+        raise ValueError(
+            f"NanoDetPlus: bbox_head.num_classes is {head.num_classes} and aux_head.num_classes "
+            f"{aux_head.num_classes}; set both to the number of classes of the data"
+        )
     pairs = {
-        "num_classes": (aux_head.num_classes, head.num_classes),
-        "num_bins": (aux_head.num_bins, head.bbox_coder.num_bins),
-        "in_channels": (aux_head.in_channels, 2 * head.in_channels),
+        "num_bins": (aux_head.num_bins, head.bbox_coder.num_bins, "as in bbox_head"),
+        "in_channels": (aux_head.in_channels, 2 * head.in_channels, "twice that of bbox_head"),
     }
-    remedies = {
-        "num_classes": "as bbox_head.num_classes is; set both to the data's number of classes",
-        "num_bins": "as bbox_head.bbox_coder.num_bins is",
-        "in_channels": "twice bbox_head.in_channels",
-    }
-    for name, (of_aux, of_head) in pairs.items():
-        if of_aux != of_head:
+    for name, (of_aux, wanted, why) in pairs.items():
+        if of_aux != wanted:
             raise ValueError(
-                f"NanoDetPlus: aux_head.{name} is {of_aux}, but must be {of_head}, {remedies[name]}"
+                f"NanoDetPlus: aux_head.{name} is {of_aux}, but must be {wanted}, {why}"
             )
