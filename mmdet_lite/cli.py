@@ -220,9 +220,9 @@ def _flops_arguments(parser: argparse.ArgumentParser) -> None:
         "--size",
         type=positive,
         nargs=2,
-        default=(1280, 800),
         metavar=("WIDTH", "HEIGHT"),
-        help="of the network input in pixels (1280 800)",
+        help="of the network input in pixels; default: to which the config's test_data brings all "
+        "images, or 1280 800",
     )
 
 
@@ -420,7 +420,7 @@ COMMANDS = {
         _publish,
     ),
     "convert-checkpoint": Command(
-        "Convert a checkpoint of MMDetection, torchvision, detectron2 or NanoDet-Plus.",
+        "Convert weights of MMDetection, torchvision, detectron2, NanoDet, YOLOv5, v8.",
         _convert_arguments,
         _convert,
     ),

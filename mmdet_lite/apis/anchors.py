@@ -26,6 +26,7 @@ logger = logging.getLogger("mmdet_lite")
 
 LOW_RECALL = 0.98  # YOLOv5's limit, below which it chooses other anchors
 _IMAGES_AT_START = 300  # a few seconds' reading
+_FEW_BOXES = 20  # for each anchor
 _SMALLEST = 2.0  # pixels; smaller sides are not learnt from
 _KMEANS_ROUNDS = 30
 _GENERATIONS = 1000
@@ -103,8 +104,17 @@ def report_anchors(cfg: Config, num_images: int = 2000, always_fit: bool = False
         return f"{lines[0]}. That is enough ({LOW_RECALL:.0%}); --fit looks for others all the same"
     per_level = [len(level) for level in model.bbox_head.prior_generator.base_anchors]
     fitted = fit_anchors(sizes, len(anchors), ratio_thr, seed).round(1)
-    lines += [f"Anchors for this data: {_describe(measure_fit(sizes, fitted, ratio_thr))}", ""]
-    return "\n".join([*lines, _as_config(fitted, per_level)])
+    new_fit = measure_fit(sizes, fitted, ratio_thr)
+    lines.append(f"Anchors for this data: {_describe(new_fit)}")
+    if len(sizes) < _FEW_BOXES * len(anchors):
+        lines.append(
+            f"They are made for {len(sizes)} boxes alone, which is little for {len(anchors)} "
+            "anchors; others may fit worse. Read more images (--num), or keep the config's"
+        )
+    likeness, before = (_fitness(sizes, a, ratio_thr) for a in (fitted, anchors))
+    if new_fit.recall < fit.recall or likeness <= before:
+        lines.append("They fit no better than the config's, which are to be kept")
+    return "\n".join([*lines, "", _as_config(fitted, per_level)])
 
 
 def has_sized_anchors(model: nn.Module) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from torch import nn
@@ -16,9 +18,14 @@ from mmdet_lite.compat.zoo import PREFIX
 from mmdet_lite.data.collate import is_size
 from mmdet_lite.data.dataset import DetectionDataset
 from mmdet_lite.data.loader import DetectionLoader, build_eval_loader, build_train_loader
+from mmdet_lite.data.pipeline import Transform, walk
 from mmdet_lite.engine.distributed import rank, world_size
+from mmdet_lite.models.detectors.connections import check_connections
 from mmdet_lite.registry import DATASETS, METRICS, MODELS, build
 
+logger = logging.getLogger("mmdet_lite")
+
+_MOST_LOOKED_AT = 1000  # images, until one with an object is found
 _DATA_KEYS = {
     "train": [
         "dataset",
@@ -50,8 +57,14 @@ def computes_bf16(device: torch.device) -> bool:
 
 
 def build_model(cfg: Config) -> nn.Module:
-    """The detector of the config, with random weights, on the CPU."""
-    return build(cfg.model, MODELS)
+    """The detector of the config, with random weights, on the CPU.
+
+    Raises:
+        ValueError: neck or heads take other feature maps than they would be given.
+    """
+    model = build(cfg.model, MODELS)
+    check_connections(model)
+    return model
 
 
 def build_dataset(cfg: Config, split: str, seed: int) -> DetectionDataset:
@@ -69,7 +82,18 @@ def build_dataset(cfg: Config, split: str, seed: int) -> DetectionDataset:
             f"{split}_data has no images: check the annotation file, and what leaves images out "
             f"(filter_empty_gt, min_size, indices), in {dict(data['dataset'])}"
         )
+    if split == "train":
+        _warn_without_objects(dataset)
+    else:
+        _check_evaluation_pipelines(dataset, split)
     return dataset
+
+
+def transforms_in(dataset: DetectionDataset) -> Iterator[Transform]:
+    """The transforms of a data set's pipeline, or of those that it is made of."""
+    yield from walk(getattr(dataset, "pipeline", ()))
+    for inner in getattr(dataset, "datasets", ()):
+        yield from transforms_in(inner)
 
 
 def loader_settings(cfg: Config, split: str) -> dict[str, Any]:
@@ -190,6 +214,31 @@ def read_path(value: str | Path, what: str) -> Path:
             f"{what} {str(value)!r} does not exist (looked for {path.absolute()})"
         )
     return path
+
+
+def _warn_without_objects(dataset: DetectionDataset) -> None:
+    """Look at images evenly spread over the training data until one has an object."""
+    count = min(len(dataset), _MOST_LOOKED_AT)
+    for index in np.linspace(0, len(dataset) - 1, count).round().astype(int).tolist():
+        if len(dataset.labels_of(index)):
+            return
+    logger.warning(
+        "train_data: none of the %d images that were looked at (of %d) has an object, so there is "
+        "nothing to learn: check the annotation file, and the classes in "
+        "train_data.dataset.metainfo.classes",
+        *(count, len(dataset)),
+    )
+
+
+def _check_evaluation_pipelines(dataset: DetectionDataset, split: str) -> None:
+    """Refuse transforms after which detections are not where the ground truth is."""
+    transforms = [t for t in transforms_in(dataset) if getattr(t, "training_only", False)]
+    if names := dict.fromkeys(type(transform).__name__ for transform in transforms):
+        raise ValueError(
+            f"{split}_data: the pipeline has {', '.join(names)}, after which images are not those "
+            "of the ground truth, so that the metrics would be wrong; leave that to train_data, "
+            "and only resize and pad here"
+        )
 
 
 def _check_data_values(data: dict[str, Any], split: str) -> None:

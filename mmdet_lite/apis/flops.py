@@ -26,6 +26,7 @@ _NOTE = (
     "Convolutions and matrix products are counted, one multiply-add as two FLOPs; normalisation, "
     "activations, pooling of regions and NMS are not."
 )
+_USUAL_SIZE = (1280, 800)  # of COCO's images at MMDetection's scale
 _MASK_NOTE = "Masks are counted for as many detections as an image can have."
 
 
@@ -48,16 +49,18 @@ class PartCost:
     flops: int
 
 
-def print_flops(cfg: Config, size: Sequence[int] = (1280, 800)) -> None:
+def print_flops(cfg: Config, size: Sequence[int] | None = None) -> None:
     """Print parameters, multiply-adds and FLOPs of detecting in one image.
 
     Args:
         cfg: a config with a model; its weights do not matter.
         size: (width, height) of the network input in pixels; the batch's padding comes on top.
+            None: that to which test_data, or val_data, brings all images; else 1280 x 800.
 
     Raises:
         ValueError: the size is not two positive integers, or the config has no model.
     """
+    size = _size_of_inputs(cfg) if size is None else size
     if not is_size(size):
         raise ValueError(f"size must be two positive integers, width and height, got {size!r}")
     require(cfg, ("model",))
@@ -68,6 +71,18 @@ def print_flops(cfg: Config, size: Sequence[int] = (1280, 800)) -> None:
     print(f"one image, {width} wide and {height} high")
     print(_table(parts))
     print(_NOTE if model.mask_format is None else f"{_NOTE} {_MASK_NOTE}")
+
+
+def _size_of_inputs(cfg: Config) -> Sequence[int]:
+    """The (width, height) that the pipeline of an evaluation gives to all images."""
+    size = _USUAL_SIZE
+    for split in ("val_data", "test_data"):  # the latter where both are there
+        for step in (section(cfg, split).get("dataset") or {}).get("pipeline") or []:
+            if step.get("type") == "Letterbox":
+                size = step["size"]
+            elif step.get("type") == "Resize" and not step.get("keep_ratio", True):
+                size = step["scale"]
+    return size
 
 
 def count_flops(model: nn.Module, batch: Batch) -> list[PartCost]:

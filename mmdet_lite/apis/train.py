@@ -29,12 +29,14 @@ from mmdet_lite.apis.build import (
     computes_bf16,
     loader_settings,
     read_path,
+    transforms_in,
 )
 from mmdet_lite.apis.config import read_seed, read_timeout, require, section
 from mmdet_lite.apis.foreign_config import tell_translation
 from mmdet_lite.apis.test import evaluate
 from mmdet_lite.apis.work_dir import continues_launch, find_start, open_files
 from mmdet_lite.data.dataset import DetectionDataset
+from mmdet_lite.data.pipeline import Phases
 from mmdet_lite.engine.distributed import (
     from_main,
     is_main,
@@ -108,6 +110,7 @@ def _build_trainer(cfg: Config, log: RunLog, is_new: bool) -> Trainer:
             "train.precision='float32'"
         )
     dataset = build_dataset(cfg, "train", seed)
+    _warn_of_late_phases(dataset, settings)
     model = build_model(cfg)
     check_classes(model, dataset, "train")
     check_masks(model, dataset)
@@ -131,6 +134,20 @@ def _build_trainer(cfg: Config, log: RunLog, is_new: bool) -> Trainer:
         seed=seed,
         timeout=read_timeout(cfg),
     )
+
+
+def _warn_of_late_phases(dataset: DetectionDataset, settings: TrainSettings) -> None:
+    """Tell of transforms for the end of a run that is over before."""
+    ends = {"epoch": settings.max_epochs, "iteration": settings.max_iters}
+    for transform in transforms_in(dataset):
+        end = ends[transform.unit] if isinstance(transform, Phases) else None
+        if end is not None and transform.end >= end:
+            logger.warning(
+                "train_data: %s(%s=%d) lies beyond the run's end, train.max_%s=%d: what comes "
+                "`then` is never applied. It goes with the length of the run",
+                *(type(transform).__name__, transform.unit, transform.end),
+                *("epochs" if transform.unit == "epoch" else "iters", end),
+            )
 
 
 def synchronise_batch_norm(model: nn.Module, device: torch.device) -> nn.Module:

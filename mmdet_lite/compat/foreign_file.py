@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # the first object of torch.save's format before 1.6
 _LEGACY_PROTOCOL = 1001
 _LISTED = 12
+_OF_WEIGHTS = ("state_dict", "model", "blobs")  # keys under which weights stand
+_OF_OBJECTS = ("model", "ema", "state_dict")  # and modules in their place
 
 
 def read_foreign(path: str | Path) -> dict:
@@ -39,7 +41,8 @@ def read_foreign(path: str | Path) -> dict:
 
     Raises:
         FileNotFoundError: there is no such file.
-        CheckpointError: the file is damaged, of another format, or malformed.
+        CheckpointError: the file is damaged, of another format, or malformed, or has a module in
+            the place of weights.
         ImportError: it is .safetensors, and the package for it is not installed.
     """
     path = Path(path)
@@ -57,9 +60,28 @@ def read_foreign(path: str | Path) -> dict:
         ) from error
     if dropped:
         logger.info("%s: left out, as %s", path, _list_dropped(dropped))
+    _refuse_modules(path, content, dropped)
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__}; a checkpoint is a dict")
     return content
+
+
+def _refuse_modules(path: Path, content: Any, dropped: list[tuple[str, str]]) -> None:
+    """Where an object stands in the weights' place, say how to save these."""
+    top = content if isinstance(content, dict) else {}
+    has_weights = any(isinstance(top.get(key), dict) for key in _OF_WEIGHTS)
+    if has_weights or any(isinstance(value, Tensor) for value in top.values()):
+        return
+    objects = [(place, name) for place, name in dropped if place in (*_OF_OBJECTS, "the whole")]
+    if objects:
+        place, name = objects[0]
+        where = "it is" if place == "the whole" else f"its {place!r} is"
+        raise CheckpointError(
+            f"{path} has an object, a pickled module as a rule, in the place of weights: {where} "
+            f"one of {name}, which is not loaded, since that would run code. With the program that "
+            "made it, save the weights alone, torch.save(dict(model.float().state_dict()), "
+            "'weights.pth'), and convert that file (docs/checkpoints.md)"
+        )
 
 
 def _list_dropped(dropped: list[tuple[str, str]]) -> str:

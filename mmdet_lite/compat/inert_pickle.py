@@ -102,12 +102,15 @@ class InertUnpickler(pickle.Unpickler):
             self._classes[key] = type("Dummy", (Inert,), members)
         return self._classes[key]
 
-    def persistent_load(self, pid: Any) -> StorageRecord:
-        """A tensor's memory, as torch refers to it.
+    def persistent_load(self, pid: Any) -> StorageRecord | type:
+        """A tensor's memory, as torch refers to it; of a module's class, which torch.save's older
+        format refers to with its source beside it, the dummy.
 
         Raises:
             pickle.UnpicklingError: not in torch's form.
         """
+        if type(pid) is tuple and len(pid) == 4 and pid[0] == "module" and _is_dummy(pid[1]):
+            return pid[1]
         if type(pid) is not tuple or len(pid) < 5 or pid[0] != "storage":
             raise pickle.UnpicklingError("it refers to data in a way that torch does not")
         _, kind, key, _, count = pid[:5]
@@ -119,6 +122,10 @@ class InertUnpickler(pickle.Unpickler):
         record = StorageRecord(dtype, str(key), count)
         self.storages.append(record)
         return record
+
+
+def _is_dummy(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, Inert)
 
 
 def global_name(value: Any) -> str:

@@ -79,6 +79,7 @@ _V5 = _Layout(
 )
 _V5_ANCHORS = ("anchors", "anchor_grid")  # not learnt; the second, in pixels, only of old releases
 _V5_STRIDES = (8, 16, 32)
+_V5_BALANCE = [4.0, 1.0, 0.4]  # of the levels' losses; not kept there, no prediction needs it
 _V5_COCO_ANCHORS = [  # of configs/yolov5/
     [(10, 13), (16, 30), (33, 23)],
     [(30, 61), (62, 45), (59, 119)],
@@ -141,6 +142,7 @@ def convert_yolov5_state_dict(state: dict[str, Tensor]) -> dict[str, Tensor]:
         for name, value in state.items()
         if not any(_in_head(name, anchors) for anchors in _V5_ANCHORS)
     }
+    renamed["bbox_head.obj_balance"] = torch.tensor(_V5_BALANCE)
     return add_batch_counts(_with_norms(renamed))
 
 

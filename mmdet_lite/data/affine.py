@@ -44,6 +44,8 @@ class RandomAffine:
         ValueError: an argument is out of its range.
     """
 
+    training_only = True
+
     def __init__(
         self,
         size: tuple[int, int] | None = None,

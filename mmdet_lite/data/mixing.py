@@ -41,6 +41,8 @@ class CopyPaste(MixingTransform):
         ValueError: ``max_num_pasted`` is negative.
     """
 
+    training_only = True
+
     def __init__(
         self,
         max_num_pasted: int = 100,
@@ -126,6 +128,8 @@ class Mosaic(MixingTransform):
         ValueError: an argument is out of its range.
     """
 
+    training_only = True
+
     def __init__(
         self,
         size: tuple[int, int] = (640, 640),
@@ -183,6 +187,8 @@ class MixUp(MixingTransform):
     Raises:
         ValueError: ``alpha`` is not above 0, or ``prob`` not in 0..1.
     """
+
+    training_only = True
 
     def __init__(self, alpha: float = 32.0, prob: float = 1.0):
         if not alpha > 0:

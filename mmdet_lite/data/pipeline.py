@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,14 @@ def run_pipeline(
     return sample
 
 
+def walk(transforms: Sequence[Transform]) -> Iterator[Transform]:
+    """All transforms of a pipeline, those in the branches of others too."""
+    for transform in transforms:
+        yield transform
+        for branch in getattr(transform, "branches", ()):
+            yield from walk(branch)
+
+
 @TRANSFORMS.register_module()
 class RandomChoice(MixingTransform):
     """Apply one of several lists of transforms, which may be empty.
@@ -100,8 +108,16 @@ class RandomChoice(MixingTransform):
         return run_pipeline(branch, sample, rng, draw_partner)
 
 
-class _Phases(MixingTransform):
-    """One list of transforms at first, and another one later."""
+class Phases(MixingTransform):
+    """Base class: one list of transforms at first, and another one later.
+
+    Args:
+        end: the first epoch or iteration of the second list.
+        transforms, then: the lists.
+
+    Raises:
+        ValueError: ``end`` is no whole number from 0 on, or what should be a list is none.
+    """
 
     unit: str  # the sample's attribute that is compared with the end of the first phase
 
@@ -113,18 +129,18 @@ class _Phases(MixingTransform):
             if not isinstance(branch, (list, tuple)):
                 raise ValueError(f"{name}: {key} must be a list of transforms, got {branch!r}")
         self.end = end
-        self.transforms = list(transforms)
-        self.then = list(then)
+        self.branches = [list(transforms), list(then)]
 
     def __call__(
         self, sample: Sample, rng: np.random.Generator, draw_partner: DrawSample
     ) -> Sample:
-        branch = self.transforms if getattr(sample, self.unit) < self.end else self.then
+        first, then = self.branches
+        branch = first if getattr(sample, self.unit) < self.end else then
         return run_pipeline(branch, sample, rng, draw_partner)
 
 
 @TRANSFORMS.register_module()
-class UntilEpoch(_Phases):
+class UntilEpoch(Phases):
     """Transforms up to an epoch, others from it on: no mosaic in the last epochs, for example.
 
     Args:
@@ -143,7 +159,7 @@ class UntilEpoch(_Phases):
 
 
 @TRANSFORMS.register_module()
-class UntilIteration(_Phases):
+class UntilIteration(Phases):
     """As :class:`UntilEpoch`, for runs that are counted in iterations.
 
     Args:

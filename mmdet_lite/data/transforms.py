@@ -151,6 +151,8 @@ class RandomCrop:
         ValueError: an argument is out of its range.
     """
 
+    training_only = True  # the ground truth of an evaluation is that of the whole image
+
     def __init__(
         self,
         crop_size: tuple[float, float],

@@ -108,7 +108,8 @@ def build_optimizer(cfg: dict, model: nn.Module, param_groups: dict | None = Non
     Raises:
         KeyError: there is no such optimizer.
         TypeError: an argument is unknown or missing.
-        ValueError: nothing is trainable, or a multiplier pattern matches no trainable parameter.
+        ValueError: nothing is trainable, a value is out of the optimizer's range, or a multiplier
+            pattern matches no trainable parameter.
     """
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if not trainable:
@@ -120,7 +121,11 @@ def build_optimizer(cfg: dict, model: nn.Module, param_groups: dict | None = Non
     _check_patterns(rules, list(trainable))
     everything = {"params": list(trainable.items())}
     cfg = _fused(cfg, trainable)
-    defaults = build(cfg, OPTIMIZERS, params=[everything]).defaults
+    try:
+        defaults = build(cfg, OPTIMIZERS, params=[everything]).defaults
+    except ValueError as error:  # in torch's words, which do not say whose value it is
+        settings = ", ".join(f"{k}={v!r}" for k, v in cfg.items() if k not in ("type", "fused"))
+        raise ValueError(f"config: optimizer {cfg['type']} has {settings}: {error}") from error
     groups = _group_parameters(model, trainable, rules, defaults)
     optimizer = build(cfg, OPTIMIZERS, params=groups)
     _log_summary(optimizer, model)

@@ -29,7 +29,7 @@ class _Mismatch:
     def any(self) -> bool:
         return bool(self.missing or self.unexpected or self.reshaped)
 
-    def report(self, limit: int | None) -> str:
+    def report(self, limit: int) -> str:
         """One line a kind of difference, each with its count and the first ``limit`` names."""
         reshaped = [f"{k} {given} -> {own}" for k, (given, own) in self.reshaped.items()]
         lines = [
@@ -124,7 +124,7 @@ def check_fit(model: nn.Module, weights: dict[str, Tensor], source: str) -> None
     if mismatch.any():
         raise ValueError(
             f"{source}: the weights do not fit {type(model).__name__}\n"
-            f"{mismatch.report(_LISTED)}\n{_hint(mismatch)}"
+            f"{mismatch.report(_LISTED)}\n{_hint(mismatch, weights)}"
         )
 
 
@@ -135,7 +135,7 @@ def _load_fitting(model: nn.Module, weights: dict[str, Tensor], source: str) -> 
     if not fitting:
         raise ValueError(
             f"{source}: no weight fits {type(model).__name__}, it is of another architecture\n"
-            f"{mismatch.report(_LISTED)}"
+            f"{mismatch.report(_LISTED)}\n{_hint(mismatch, weights)}"
         )
     model.load_state_dict(fitting, strict=False)
     if mismatch.any():
@@ -144,7 +144,7 @@ def _load_fitting(model: nn.Module, weights: dict[str, Tensor], source: str) -> 
             source,
             len(fitting),
             len(weights),
-            mismatch.report(None),
+            mismatch.report(_LISTED),
         )
 
 
@@ -188,7 +188,13 @@ def _compare(weights: dict[str, Tensor], own: dict[str, Tensor]) -> _Mismatch:
     )
 
 
-def _hint(mismatch: _Mismatch) -> str:
+def _hint(mismatch: _Mismatch, weights: dict[str, Tensor]) -> str:
+    if len(mismatch.unexpected) == len(weights):
+        return (
+            "None of its names is the model's. If another program made it (MMDetection, "
+            "torchvision, detectron2, NanoDet-Plus, YOLOv5, YOLOv8), take it over with `mmdet-lite "
+            "convert-checkpoint` first; otherwise use the config that it was trained with."
+        )
     if mismatch.missing or mismatch.unexpected or len(mismatch.reshaped) > _MOST_CLASS_TENSORS:
         return "Was it made by another architecture? Use the config that it was trained with."
     return (
@@ -197,11 +203,11 @@ def _hint(mismatch: _Mismatch) -> str:
     )
 
 
-def _list_names(title: str, names: Sequence[str], limit: int | None) -> str:
+def _list_names(title: str, names: Sequence[str], limit: int) -> str:
     if not names:
         return ""
     shown = ", ".join(names[:limit])
-    more = f" and {len(names) - limit} more" if limit and len(names) > limit else ""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return f"{title} ({len(names)}): {shown}{more}"
 
 

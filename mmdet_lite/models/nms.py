@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import batched_nms
 
+from mmdet_lite.ranges import check_positive, check_shares
 from mmdet_lite.registry import MODELS
 from mmdet_lite.structures.boxes import aligned_iou
 
@@ -20,9 +21,13 @@ class NMS:
     Args:
         iou_thr: overlap above which the lower-scored box is dropped.
         class_agnostic: boxes of different classes compete too.
+
+    Raises:
+        ValueError: ``iou_thr`` is not between 0 and 1.
     """
 
     def __init__(self, iou_thr: float = 0.5, class_agnostic: bool = False):
+        check_shares(self, iou_thr=iou_thr)
         self.iou_thr = iou_thr
         self.class_agnostic = class_agnostic
 
@@ -58,7 +63,7 @@ class SoftNMS:
         class_agnostic: boxes of different classes compete too.
 
     Raises:
-        ValueError: an unknown method.
+        ValueError: an unknown method, or a number out of its range.
     """
 
     def __init__(
@@ -69,6 +74,8 @@ class SoftNMS:
         method: str = "linear",
         class_agnostic: bool = False,
     ):
+        check_shares(self, iou_thr=iou_thr, min_score=min_score)
+        check_positive(self, sigma=sigma)
         if method not in ("linear", "gaussian", "naive"):
             raise ValueError(
                 f"SoftNMS: method must be 'linear', 'gaussian' or 'naive', got {method!r}"

@@ -14,6 +14,7 @@ from torchvision.ops import nms
 
 from mmdet_lite.models.nms import NMS, SoftNMS
 from mmdet_lite.models.priors.anchor_generator import Priors
+from mmdet_lite.ranges import check_positive, check_shares
 from mmdet_lite.registry import MODELS
 from mmdet_lite.structures.samples import Detections, Proposals
 
@@ -27,11 +28,16 @@ class ProposalSelector:
         max_per_img: proposals kept an image, P.
         nms_iou_thr: overlap above which the lower-scored box is dropped, level by level.
         min_bbox_size: boxes must be wider and higher than this; negative: not tested.
+
+    Raises:
+        ValueError: a number is out of its range.
     """
 
     def __init__(
         self, nms_pre: int, max_per_img: int, nms_iou_thr: float = 0.7, min_bbox_size: float = 0
     ):
+        check_positive(self, nms_pre=nms_pre, max_per_img=max_per_img)
+        check_shares(self, nms_iou_thr=nms_iou_thr)
         self.nms_pre = nms_pre
         self.max_per_img = max_per_img
         self.nms_iou_thr = nms_iou_thr

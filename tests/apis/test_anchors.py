@@ -117,3 +117,15 @@ def test_heads_without_such_anchors_are_passed_over_or_told(caplog, tiny, cli_er
     assert _check(cfg, caplog) == ""
     message = cli_error("anchors", "configs/retinanet/retinanet_r50_fpn_1x_coco.py")
     assert message.endswith("but model.bbox_head is RetinaHead")
+
+
+def test_proposed_anchors_that_are_no_better_or_of_few_boxes_are_told(monkeypatch):
+    worse = np.linspace([5.0, 5], [6, 6], 9)
+    monkeypatch.setattr("mmdet_lite.apis.anchors.fit_anchors", lambda *given: worse)
+    cfg = _demo(**{"train_data.dataset.num_images": 4})
+    text = report_anchors(cfg, always_fit=True)
+    assert "boxes alone, which is little for 9 anchors" in text
+    assert "They fit no better than the config's, which are to be kept" in text
+    monkeypatch.undo()
+    text = report_anchors(_demo(**{"train_data.dataset.num_images": 80}), always_fit=True)
+    assert "which is little" not in text and "no better" not in text

@@ -131,7 +131,8 @@ def test_a_damaged_or_hostile_file_is_refused(cli_error, tmp_path):
 
     torch.save({"state_dict": MakeFolder()}, tmp_path / "a.pth")
     message = cli_error("convert-checkpoint", tmp_path / "a.pth", tmp_path / "out.pth")
-    assert "is of no known kind" in message and not folder.exists()
+    assert "in the place of weights: its 'state_dict' is one of posix.mkdir" in message
+    assert not folder.exists()
     (tmp_path / "a.pth").write_bytes(b"\x80\x02}q")
     message = cli_error("convert-checkpoint", tmp_path / "a.pth", tmp_path / "out.pth")
     assert "cannot be read (4 bytes on disk)" in message

@@ -105,6 +105,20 @@ def test_masks_count_for_all_detections(tiny):
     assert most - least == 100 * per_detection
 
 
+@pytest.mark.parametrize(
+    ("pipeline", "words"),
+    [
+        ([dict(type="Letterbox", size=(96, 64))], "96 wide and 64 high"),
+        ([dict(type="Resize", scale=(64, 32), keep_ratio=False)], "64 wide and 32 high"),
+        ([dict(type="Resize", scale=(64, 32))], "1280 wide and 800 high"),
+    ],
+)
+def test_the_size_is_that_of_the_test_data(tiny, capsys, monkeypatch, pipeline, words):
+    monkeypatch.setattr("mmdet_lite.apis.flops.count_flops", lambda model, batch: [])
+    print_flops(tiny({"test_data.dataset.pipeline": pipeline}))
+    assert f"one image, {words}" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("size", [(640,), (640, 0), 640, (640.0, 640)])
 def test_a_wrong_size_is_told(size):
     with pytest.raises(ValueError, match="size must be two positive integers, width and height"):

@@ -151,6 +151,49 @@ def test_data_set_whose_images_were_all_left_out(train_error, coco_config, annot
     assert message.startswith("train_data has no images: ") and "filter_empty_gt" in message
 
 
+def test_training_data_without_any_object_is_told(run_cli, coco_config, annotations, tmp_path):
+    file = annotations(lambda content: content.update(annotations=[]))
+    options = ("--cfg-options", "train.max_iters=1", "val_data=None")
+    result = run_cli("train", coco_config(ann_file=file), "--work-dir", tmp_path / "w", *options)
+    assert result.code == 0, result.err
+    assert "WARNING: train_data: none of the 4 images that were looked at (of 4)" in result.out
+
+
+@pytest.mark.parametrize(
+    "pipeline",
+    [
+        [{"type": "RandomAffine"}],
+        [{"type": "Mosaic", "prob": 0.0}],
+        [{"type": "UntilEpoch", "epoch": 0, "transforms": [], "then": [{"type": "MixUp"}]}],
+        [{"type": "RandomChoice", "transforms": [[], [{"type": "CopyPaste"}]]}],
+        [{"type": "RandomCrop", "crop_size": (8, 8)}],
+    ],
+)
+def test_transforms_after_which_metrics_would_be_wrong_are_refused(train_error, pipeline):
+    inner = {"type": "ShapesDataset", "num_images": 2, "pipeline": pipeline}
+    for dataset in (inner, {"type": "ConcatDataset", "datasets": [inner]}):
+        message = train_error(TINY, f"val_data.dataset={dataset}")
+        assert message.startswith("val_data: the pipeline has ")
+        assert "leave that to train_data" in message
+
+
+@pytest.mark.parametrize(
+    ("transform", "is_late"),
+    [
+        ({"type": "UntilIteration", "iteration": 1, "transforms": []}, True),
+        ({"type": "UntilIteration", "iteration": 0, "transforms": []}, False),
+        ({"type": "UntilEpoch", "epoch": 9, "transforms": []}, False),  # not counted in epochs
+    ],
+)
+def test_a_phase_beyond_the_end_of_the_run_is_told(run_cli, tmp_path, transform, is_late):
+    dataset = {"type": "ShapesDataset", "num_images": 2, "pipeline": [transform]}
+    options = ("train.max_iters=1", "val_data=None", f"train_data.dataset={dataset}")
+    result = run_cli("train", TINY, "--work-dir", tmp_path, "--cfg-options", *options)
+    assert result.code == 0, result.err
+    words = "UntilIteration(iteration=1) lies beyond the run's end, train.max_iters=1"
+    assert (words in result.out) == is_late
+
+
 # Image files
 
 

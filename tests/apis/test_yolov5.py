@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from mmdet_lite.apis.build import build_model
 from mmdet_lite.apis.config import load_config
 from mmdet_lite.apis.train import train
+from mmdet_lite.engine.weights import load_weights
 
 DEMO = "demo/yolov5_shapes.py"
 TINY = {
@@ -42,6 +44,8 @@ def test_a_resumed_run_has_the_same_balances_and_weights(tmp_path):
     whole, rest = _state(tmp_path / "whole"), _state(tmp_path / "rest")
     balance = whole["model"]["bbox_head.obj_balance"]
     assert balance[1] == 1 and balance[0] != 4
+    plain = load_config(DEMO, TINY | {"model.bbox_head.autobalance": False})
+    load_weights(build_model(plain), tmp_path / "whole/iter_4.pth")  # strictly
     for part in ("model", "ema"):
         assert whole[part].keys() == rest[part].keys()
         assert all(torch.equal(value, rest[part][name]) for name, value in whole[part].items())

@@ -107,6 +107,25 @@ def test_foreign_objects_are_left_out_and_listed(save, caplog):
     assert "meta (the key tuple)" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("content", "where"),
+    [
+        ({"epoch": 3, "model": torch.nn.Linear(2, 2), "ema": None}, "its 'model' is"),
+        ({"ema": torch.nn.Linear(2, 2), "model": None, "optimizer": {"state": {}}}, "its 'ema' is"),
+        (torch.nn.Linear(2, 2), "it is"),
+    ],
+)
+def test_a_module_in_the_place_of_weights_is_told_with_the_remedy(save, content, where):
+    with pytest.raises(CheckpointError) as error:
+        read_foreign(save(content))
+    assert f"{where} one of torch.nn.modules.linear.Linear" in str(error.value)
+    assert "With the program that made it, save the weights alone" in str(error.value)
+
+
+def test_a_module_beside_weights_does_not_matter(save):
+    assert read_foreign(save(weights(ema=torch.nn.Linear(2, 2))))["state_dict"].keys() == {"weight"}
+
+
 def test_a_structure_that_contains_itself_is_cut(save, caplog):
     content = weights()
     content["again"] = [content]

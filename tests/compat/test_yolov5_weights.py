@@ -58,6 +58,8 @@ def place_of(name: str) -> str:
 def as_original(model: nn.Module, prefix: str = "model.") -> dict[str, torch.Tensor]:
     state = {f"{prefix}24.anchors": model.bbox_head.sizes / STRIDES}
     for name, value in model.state_dict().items():
+        if name == "bbox_head.obj_balance":
+            continue  # which is no weight there
         module = place_of(name)
         rest = name.removeprefix(f"{module}.")
         for ours, theirs in INSIDE:

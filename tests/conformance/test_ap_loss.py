@@ -128,7 +128,9 @@ def test_overlaps_and_forced_positives_equal_the_reference(case):
         overlaps = inclusive_iou(gt.boxes[i][valid][:, None].double(), priors)
         in_tolerance(overlaps.amax(dim=0), NET[f"{case}__image{i}_max_iou"].double())
         # Without a threshold to reach, only those are positive that a ground truth needs.
-        forced = APAssigner(pos_iou_thr=2.0).assign(_priors(case), gt)[i] >= 0
+        assigner = APAssigner()
+        assigner.pos_iou_thr = 2.0
+        forced = assigner.assign(_priors(case), gt)[i] >= 0
         assert torch.equal(forced, NET[f"{case}__image{i}_forced_positive"])
 
 

@@ -144,3 +144,10 @@ def test_the_learning_rate_scales_linearly_and_says_so(caplog):
 def test_torch_s_optimizers_are_fused_unless_told_otherwise(cfg, fused):
     optimizer = build_optimizer(cfg, nn.Linear(2, 2))
     assert optimizer.defaults.get("fused", "has no such argument") == fused
+
+
+def test_a_value_that_torch_refuses_is_named_with_its_key():
+    with pytest.raises(ValueError, match="config: optimizer SGD has lr=-1, weight_decay=0.01: Inv"):
+        build_optimizer(SGD | {"lr": -1}, small_model())
+    with pytest.raises(TypeError, match="SGD: lr is '0.1', expected a number"):
+        build_optimizer(SGD | {"lr": "0.1"}, small_model())

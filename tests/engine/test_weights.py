@@ -199,3 +199,16 @@ def test_rows_of_a_dense_head_are_matched_within_each_anchor():
     given = {"model": weights, "meta": {"classes": ["cat", "dog"]}}
     load_weights(head, given, classes=("dog", "emu", "cat"))
     assert head.retina_cls.weight[:, 0].tolist() == [2, 0, 1, 4, 0, 3]
+
+
+def test_only_the_first_names_that_differ_are_listed(caplog):
+    weights = Head(3).state_dict() | {f"old.{i}": torch.zeros(1) for i in range(30)}
+    load_weights(Head(3), weights, strict=False)
+    assert "not in the model (30): old.0, " in caplog.text and "and 20 more" in caplog.text
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_weights_by_the_names_of_another_program_point_to_the_converter(strict):
+    weights = {"model.0.conv.weight": torch.zeros(1), "model.24.m.0.weight": torch.zeros(1)}
+    with pytest.raises(ValueError, match="take it over with `mmdet-lite convert-checkpoint` first"):
+        load_weights(Head(3), weights, strict=strict)

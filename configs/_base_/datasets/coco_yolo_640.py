@@ -14,7 +14,7 @@ train_data = dict(
         pipeline=[
             dict(
                 type="UntilEpoch",
-                epoch=285,
+                epoch=285,  # change it with train.max_epochs
                 transforms=[
                     dict(type="Mosaic", size=(640, 640)),
                     affine,

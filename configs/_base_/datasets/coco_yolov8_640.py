@@ -14,7 +14,7 @@ train_data = dict(
         pipeline=[
             dict(
                 type="UntilEpoch",
-                epoch=490,
+                epoch=490,  # change it with train.max_epochs
                 transforms=[
                     dict(type="Mosaic", size=(640, 640)),
                     affine,

@@ -8,7 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mmdet_lite.models.assigners.max_iou_assigner import IGNORE, NEGATIVE
+from mmdet_lite.models.assigners.max_iou_assigner import IGNORE, NEGATIVE, check_thresholds
+from mmdet_lite.models.fitting import INCLUSIVE_OVERLAPS
 from mmdet_lite.models.priors.anchor_generator import Priors
 from mmdet_lite.registry import MODELS
 from mmdet_lite.structures.boxes import inclusive_iou
@@ -32,7 +33,12 @@ class APAssigner:
         neg_iou_thr: negative below this; in between it is ignored.
         max_overlap_elements: images are handled one by one above B * G * A elements, which bounds
             the memory; the result is the same.
+
+    Raises:
+        ValueError: a threshold is no overlap, or that of negatives is above that of positives.
     """
+
+    works_on = INCLUSIVE_OVERLAPS
 
     def __init__(
         self,
@@ -40,6 +46,7 @@ class APAssigner:
         neg_iou_thr: float = 0.4,
         max_overlap_elements: int = 8_000_000,
     ):
+        check_thresholds(self, pos_iou_thr, neg_iou_thr)
         self.pos_iou_thr = pos_iou_thr
         self.neg_iou_thr = neg_iou_thr
         self.max_overlap_elements = max_overlap_elements

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from mmdet_lite.models.fitting import PREDICTIONS
 from mmdet_lite.models.priors.anchor_generator import Priors
 from mmdet_lite.structures.samples import GroundTruth
 
 
 class DynamicAssigner:
     """Base class: the assignment depends on the predictions of the step, and grades positives."""
+
+    works_on = PREDICTIONS
 
     def assign(
         self, priors: Priors, gt: GroundTruth, valid: Tensor | None, logits: Tensor, boxes: Tensor

@@ -14,6 +14,7 @@ from torch import Tensor
 from mmdet_lite.models.assigners.dynamic_assigner import DynamicAssigner
 from mmdet_lite.models.assigners.max_iou_assigner import IGNORE, NEGATIVE
 from mmdet_lite.models.priors.anchor_generator import Priors
+from mmdet_lite.ranges import check_positive
 from mmdet_lite.registry import MODELS
 from mmdet_lite.structures.boxes import pairwise_iou, side_distances
 from mmdet_lite.structures.samples import GroundTruth
@@ -37,9 +38,7 @@ class DynamicSoftLabelAssigner(DynamicAssigner):
     """
 
     def __init__(self, topk: int = 13, iou_factor: float = 3.0):
-        for name, value in (("topk", topk), ("iou_factor", iou_factor)):
-            if value <= 0:
-                raise ValueError(f"DynamicSoftLabelAssigner: {name} must be above 0, got {value!r}")
+        check_positive(self, topk=topk, iou_factor=iou_factor)
         self.topk = topk
         self.iou_factor = iou_factor
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mmdet_lite.models.assigners.max_iou_assigner import IGNORE, NEGATIVE
+from mmdet_lite.models.fitting import POINTS
 from mmdet_lite.models.priors.anchor_generator import Priors
 from mmdet_lite.registry import MODELS
 from mmdet_lite.structures.boxes import side_distances
@@ -23,6 +24,8 @@ class FCOSAssigner:
         regress_ranges: for each level the least and the largest distance, in pixels, of a point
             from the farthest side of its ground truth (sec. 3.2); both bounds included.
     """
+
+    works_on = POINTS
 
     def __init__(
         self,

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from mmdet_lite.models.assigners.overlaps import Pairs, best_overlaps, joined
+from mmdet_lite.models.fitting import OVERLAPS
 from mmdet_lite.models.priors.anchor_generator import Priors
+from mmdet_lite.ranges import check_shares
 from mmdet_lite.registry import MODELS
 from mmdet_lite.structures.boxes import pairwise_iof
 from mmdet_lite.structures.samples import GroundTruth
@@ -34,8 +36,10 @@ class MaxIoUAssigner:
             which bounds the memory; the result is the same.
 
     Raises:
-        ValueError: ``pos_iou_thr`` or ``min_pos_iou`` is no overlap.
+        ValueError: a threshold is no overlap, or that of negatives is above that of positives.
     """
+
+    works_on = OVERLAPS
 
     def __init__(
         self,
@@ -48,14 +52,11 @@ class MaxIoUAssigner:
         ignore_wrt_candidates: bool = True,
         max_overlap_elements: int = 16_000_000,
     ):
-        for name, value in (("pos_iou_thr", pos_iou_thr), ("min_pos_iou", min_pos_iou)):
-            if not 0 <= value <= 1:
-                raise ValueError(
-                    f"MaxIoUAssigner: {name} is an overlap, between 0 and 1; got {value}"
-                )
-        self.pos_iou_thr = pos_iou_thr
         is_range = isinstance(neg_iou_thr, (tuple, list))
         self.neg_iou_range = tuple(neg_iou_thr) if is_range else (0.0, neg_iou_thr)
+        check_thresholds(self, pos_iou_thr, self.neg_iou_range[1])
+        check_shares(self, min_pos_iou=min_pos_iou)
+        self.pos_iou_thr = pos_iou_thr
         self.min_pos_iou = min_pos_iou
         self.match_low_quality = match_low_quality
         self.gt_max_assign_all = gt_max_assign_all
@@ -134,3 +135,17 @@ class MaxIoUAssigner:
 
 def _either(mask: Tensor, other: Tensor | None) -> Tensor:
     return mask if other is None else mask | other
+
+
+def check_thresholds(owner: object, pos_iou_thr: float, neg_iou_thr: float) -> None:
+    """Overlaps that begin positives and end negatives.
+
+    Raises:
+        ValueError: one is not between 0 and 1, or a prior would be both.
+    """
+    check_shares(owner, pos_iou_thr=pos_iou_thr, neg_iou_thr=neg_iou_thr)
+    if neg_iou_thr > pos_iou_thr:
+        raise ValueError(
+            f"{type(owner).__name__}: neg_iou_thr must not be above pos_iou_thr, which is "
+            f"{pos_iou_thr!r}, got {neg_iou_thr!r}"
+        )

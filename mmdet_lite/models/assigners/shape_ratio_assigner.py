@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mmdet_lite.models.fitting import SHAPES
 from mmdet_lite.models.priors.anchor_generator import Priors
 from mmdet_lite.registry import MODELS
 from mmdet_lite.structures.samples import GroundTruth
@@ -29,6 +30,8 @@ class ShapeRatioAssigner:
     Raises:
         ValueError: ``ratio_thr`` is not above 1, so nothing could match.
     """
+
+    works_on = SHAPES
 
     def __init__(self, ratio_thr: float = 4.0):
         if ratio_thr <= 1:

@@ -11,6 +11,7 @@ from torch import Tensor
 from mmdet_lite.models.assigners.dynamic_assigner import DynamicAssigner
 from mmdet_lite.models.assigners.max_iou_assigner import IGNORE, NEGATIVE
 from mmdet_lite.models.priors.anchor_generator import Priors
+from mmdet_lite.ranges import check_not_negative, check_positive
 from mmdet_lite.registry import MODELS
 from mmdet_lite.structures.boxes import aligned_ciou, side_distances
 from mmdet_lite.structures.samples import GroundTruth
@@ -35,14 +36,14 @@ class TaskAlignedAssigner(DynamicAssigner):
             take the stride of the second level, so that small objects get points.
 
     Raises:
-        ValueError: ``topk`` is not positive.
+        ValueError: ``topk`` is not above 0, or another argument below 0.
     """
 
     def __init__(
         self, topk: int = 10, alpha: float = 0.5, beta: float = 6.0, min_side: float = 0.0
     ):
-        if topk < 1:
-            raise ValueError(f"TaskAlignedAssigner: topk must be at least 1, got {topk!r}")
+        check_positive(self, topk=topk)
+        check_not_negative(self, alpha=alpha, beta=beta, min_side=min_side)
         self.topk = topk
         self.alpha = alpha
         self.beta = beta

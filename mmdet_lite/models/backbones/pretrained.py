@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import json
 import logging
 import pickle
@@ -39,11 +40,11 @@ def load_pretrained_backbone(backbone: nn.Module, source: str) -> None:
         ValueError: unknown name, or weights of another architecture.
     """
     if source.startswith(_TORCHVISION):
-        state = _download(_torchvision_url(source.removeprefix(_TORCHVISION)))
+        state = _download(_torchvision_url(source.removeprefix(_TORCHVISION)), backbone)
     elif source.startswith(_OPEN_MMLAB):
-        state = _download(_open_mmlab_url(source.removeprefix(_OPEN_MMLAB)))
+        state = _download(_open_mmlab_url(source.removeprefix(_OPEN_MMLAB)), backbone)
     elif source.startswith(_URL):
-        state = _download(source)
+        state = _download(source, backbone)
     else:
         state = _from_file(Path(source))
     state = {name: value for name, value in state.items() if not name.startswith(_CLASSIFIER)}
@@ -94,7 +95,7 @@ def _open_mmlab_url(name: str) -> str:
     return urls[name]
 
 
-def _download(url: str) -> dict[str, Tensor]:
+def _download(url: str, backbone: nn.Module) -> dict[str, Tensor]:
     file = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
     try:
         content = torch.hub.load_state_dict_from_url(url, map_location="cpu", weights_only=True)
@@ -102,12 +103,19 @@ def _download(url: str) -> dict[str, Tensor]:
         raise ConnectionError(
             f"could not download {url} ({error}). Download it elsewhere and put it at {file}, or "
             "name your copy with --cfg-options model.backbone.pretrained=PATH, or train from "
-            "scratch with model.backbone.pretrained=None (then also frozen_stages=-1 and "
-            "norm_eval=False)"
+            f"scratch with model.backbone.pretrained=None{_also_from_scratch(backbone)}"
         ) from error
     except _UNREADABLE as error:
         raise ValueError(_unreadable(f"{url} (downloaded to {file})", error)) from error
     return _backbone_part(content)
+
+
+def _also_from_scratch(backbone: nn.Module) -> str:
+    """What else to set for random weights, of the arguments that the backbone has."""
+    accepted = inspect.signature(type(backbone)).parameters
+    settings = {"frozen_stages": -1, "norm_eval": False}
+    wanted = [f"{name}={value}" for name, value in settings.items() if name in accepted]
+    return f" (then also {' and '.join(wanted)})" if wanted else ""
 
 
 def _from_file(path: Path) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from mmdet_lite.models.fitting import FROM_ANCHORS
 from mmdet_lite.registry import MODELS
 from mmdet_lite.structures.boxes import clip_boxes
 
@@ -22,6 +23,8 @@ class DeltaXYWHBBoxCoder(nn.Module):
         max_ratio: a decoded side is at most this many times the prior's.
         clip_shrinking: also at least the prior's divided by ``max_ratio`` (torchvision: False).
     """
+
+    works_on = FROM_ANCHORS
 
     def __init__(
         self,

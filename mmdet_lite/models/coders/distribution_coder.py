@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from mmdet_lite.models.fitting import FROM_POINTS
 from mmdet_lite.registry import MODELS
 from mmdet_lite.structures.boxes import boxes_around, side_distances
 
@@ -17,6 +18,8 @@ class DistributionCoder(nn.Module):
         num_bins: bins a side; the largest distance is ``num_bins - 1`` strides.
         margin: encoded distances stay this much below the largest.
     """
+
+    works_on = FROM_POINTS
 
     def __init__(self, num_bins: int = 16, margin: float = 0.01):
         super().__init__()

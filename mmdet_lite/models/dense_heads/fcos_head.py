@@ -16,11 +16,22 @@ from mmdet_lite.models.assigners.fcos_assigner import FCOSAssigner
 from mmdet_lite.models.class_rows import ClassRows
 from mmdet_lite.models.dense_heads.flatten import flatten_map
 from mmdet_lite.models.dense_heads.tower import conv_tower, init_tower
+from mmdet_lite.models.fitting import (
+    BOXES,
+    CLASS_RANKING,
+    CLASS_SCORES,
+    OVERLAPS,
+    POINTS,
+    PREDICTIONS,
+    SINGLE_SCORES,
+    check_fit,
+)
 from mmdet_lite.models.losses.reduce import check_normalizer, normalize
 from mmdet_lite.models.nms import NMS, SoftNMS
 from mmdet_lite.models.postprocess import ProposalSelector, best_candidates, dense_nms
 from mmdet_lite.models.priors.anchor_generator import AnchorGenerator, Priors
 from mmdet_lite.models.targets import dense_target
+from mmdet_lite.ranges import check_positive, check_shares
 from mmdet_lite.registry import MODELS
 from mmdet_lite.structures.boxes import boxes_around, clip_boxes, side_distances
 from mmdet_lite.structures.samples import Batch, Detections, Proposals
@@ -73,6 +84,9 @@ class FCOSHead(nn.Module):
         score_thr, nms_pre, min_bbox_size, nms, max_per_img: see :class:`RetinaHead`.
         normalizer: losses are divided by the mean over all processes ('global', FCOS's own rule)
             or by what this process has ('rank').
+
+    Raises:
+        ValueError: a number is out of its range, or a part does not fit.
     """
 
     def __init__(
@@ -97,10 +111,18 @@ class FCOSHead(nn.Module):
         normalizer: str = "global",
     ):
         super().__init__()
+        assigner = assigner or FCOSAssigner()
+        check_fit(self, "assigner", assigner, (POINTS, PREDICTIONS, OVERLAPS))
+        check_fit(self, "loss_cls", loss_cls, (CLASS_SCORES, CLASS_RANKING))
+        check_fit(self, "loss_bbox", loss_bbox, (BOXES,))
+        check_fit(self, "loss_centerness", loss_centerness, (SINGLE_SCORES,))
+        check_shares(self, score_thr=score_thr)
+        check_positive(self, num_classes=num_classes, nms_pre=nms_pre, max_per_img=max_per_img)
         self.num_classes = num_classes
+        self.in_channels = in_channels
         # A square of one cell around each point.
         self.prior_generator = AnchorGenerator(strides, [1.0], scales=[1.0], center_offset=0.5)
-        self.assigner = assigner or FCOSAssigner()
+        self.assigner = assigner
         self.loss_cls = loss_cls
         self.loss_bbox = loss_bbox
         self.loss_centerness = loss_centerness
@@ -111,7 +133,7 @@ class FCOSHead(nn.Module):
         self.min_bbox_size = min_bbox_size
         self.nms = nms or NMS()
         self.max_per_img = max_per_img
-        self.normalizer = check_normalizer(normalizer)
+        self.normalizer = check_normalizer(self, normalizer)
 
         norm_cfg = {"type": "GN", "num_groups": num_groups, "requires_grad": True}
         self.cls_convs = conv_tower(in_channels, feat_channels, stacked_convs, norm_cfg)

@@ -18,12 +18,23 @@ from mmdet_lite.models.class_rows import ClassRows
 from mmdet_lite.models.coders.distribution_coder import DistributionCoder
 from mmdet_lite.models.dense_heads.flatten import flatten_map
 from mmdet_lite.models.dense_heads.tower import init_tower
+from mmdet_lite.models.fitting import (
+    BOXES,
+    CLASS_SCORES,
+    DISTRIBUTIONS,
+    FROM_POINTS,
+    OVERLAPS,
+    POINTS,
+    PREDICTIONS,
+    check_fit,
+)
 from mmdet_lite.models.losses.reduce import check_normalizer, normalize
 from mmdet_lite.models.nms import NMS, SoftNMS
 from mmdet_lite.models.postprocess import multiclass_nms
 from mmdet_lite.models.priors.anchor_generator import AnchorGenerator, Priors
 from mmdet_lite.models.separable_conv import separable_conv
 from mmdet_lite.models.targets import DenseTargets, dense_target
+from mmdet_lite.ranges import check_positive, check_shares
 from mmdet_lite.registry import MODELS
 from mmdet_lite.structures.boxes import clip_boxes
 from mmdet_lite.structures.samples import Batch, Detections
@@ -64,6 +75,9 @@ class NanoDetPlusHead(nn.Module):
         max_per_img: detections an image.
         normalizer: losses are divided by the mean over all processes ('global', the original's
             rule) or by what this process has ('rank').
+
+    Raises:
+        ValueError: a number is out of its range, or a part does not fit.
     """
 
     def __init__(
@@ -84,7 +98,15 @@ class NanoDetPlusHead(nn.Module):
         normalizer: str = "global",
     ):
         super().__init__()
+        check_fit(self, "bbox_coder", bbox_coder, (FROM_POINTS,))
+        check_fit(self, "assigner", assigner, (PREDICTIONS, OVERLAPS, POINTS))
+        check_fit(self, "loss_cls", loss_cls, (CLASS_SCORES,))
+        check_fit(self, "loss_bbox", loss_bbox, (BOXES,))
+        check_fit(self, "loss_dfl", loss_dfl, (DISTRIBUTIONS,))
+        check_shares(self, score_thr=score_thr)
+        check_positive(self, num_classes=num_classes, max_per_img=max_per_img)
         self.num_classes = num_classes
+        self.in_channels = in_channels
         # A square of one cell around each point.
         self.prior_generator = AnchorGenerator(strides, [1.0], scales=[1.0])
         self.bbox_coder = bbox_coder
@@ -95,7 +117,7 @@ class NanoDetPlusHead(nn.Module):
         self.score_thr = score_thr
         self.nms = nms or NMS(iou_thr=0.6)
         self.max_per_img = max_per_img
-        self.normalizer = check_normalizer(normalizer)
+        self.normalizer = check_normalizer(self, normalizer)
 
         widths = [in_channels] + [feat_channels] * stacked_convs
         self.convs = nn.ModuleList(

@@ -17,11 +17,22 @@ from mmdet_lite.models.assigners.max_iou_assigner import MaxIoUAssigner
 from mmdet_lite.models.class_rows import ClassRows
 from mmdet_lite.models.dense_heads.flatten import flatten_map
 from mmdet_lite.models.dense_heads.tower import conv_tower, init_tower
-from mmdet_lite.models.losses.reduce import check_box_loss, check_normalizer, normalize
+from mmdet_lite.models.fitting import (
+    CLASS_RANKING,
+    CLASS_SCORES,
+    DELTAS,
+    FROM_ANCHORS,
+    INCLUSIVE_OVERLAPS,
+    OVERLAPS,
+    PREDICTIONS,
+    check_fit,
+)
+from mmdet_lite.models.losses.reduce import check_normalizer, normalize
 from mmdet_lite.models.nms import NMS, SoftNMS
 from mmdet_lite.models.postprocess import best_candidates, dense_nms
 from mmdet_lite.models.priors.anchor_generator import AnchorGenerator, Priors
 from mmdet_lite.models.targets import dense_target
+from mmdet_lite.ranges import check_not_negative, check_positive, check_shares
 from mmdet_lite.registry import MODELS
 from mmdet_lite.structures.samples import Batch, Detections
 
@@ -68,7 +79,8 @@ class RetinaHead(nn.Module):
             MMDetection's; 0 counts what there are, at least one a batch (AP-loss's).
 
     Raises:
-        ValueError: not as many score thresholds as levels.
+        ValueError: not as many score thresholds as levels, a number is out of its range, or a part
+            does not fit.
     """
 
     def __init__(
@@ -94,8 +106,16 @@ class RetinaHead(nn.Module):
         min_pos_per_img: int = 1,
     ):
         super().__init__()
-        check_box_loss(loss_bbox, False, "RetinaHead", "use L1Loss or SmoothL1Loss")
+        is_inclusive = getattr(anchor_generator, "inclusive", False)
+        overlaps = (INCLUSIVE_OVERLAPS,) if is_inclusive else ()
+        check_fit(self, "assigner", assigner, (OVERLAPS, *overlaps, PREDICTIONS))
+        check_fit(self, "bbox_coder", bbox_coder, (FROM_ANCHORS,))
+        check_fit(self, "loss_cls", loss_cls, (CLASS_SCORES, CLASS_RANKING))
+        check_fit(self, "loss_bbox", loss_bbox, (DELTAS,))
+        check_positive(self, num_classes=num_classes, nms_pre=nms_pre, max_per_img=max_per_img)
+        check_not_negative(self, pos_weight=pos_weight, min_pos_per_img=min_pos_per_img)
         self.num_classes = num_classes
+        self.in_channels = in_channels
         self.anchor_generator = anchor_generator
         self.bbox_coder = bbox_coder
         self.assigner = assigner
@@ -104,11 +124,13 @@ class RetinaHead(nn.Module):
         self.allowed_border = allowed_border
         self.pos_weight = pos_weight
         self.score_thrs = _one_a_level(score_thr, len(anchor_generator.strides))
+        for one in self.score_thrs:
+            check_shares(self, score_thr=one)
         self.nms_pre = nms_pre
         self.min_bbox_size = min_bbox_size
         self.nms = nms or NMS()
         self.max_per_img = max_per_img
-        self.normalizer = check_normalizer(normalizer)
+        self.normalizer = check_normalizer(self, normalizer)
         self.min_pos_per_img = min_pos_per_img
 
         num_anchors = anchor_generator.num_base_priors

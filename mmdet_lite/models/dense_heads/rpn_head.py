@@ -12,10 +12,19 @@ from torch import Tensor, nn
 from mmdet_lite.models.assigners.max_iou_assigner import MaxIoUAssigner
 from mmdet_lite.models.dense_heads.flatten import flatten_map
 from mmdet_lite.models.dense_heads.tower import conv_tower, init_tower
-from mmdet_lite.models.losses.reduce import check_box_loss, check_normalizer, normalize
+from mmdet_lite.models.fitting import (
+    DELTAS,
+    FROM_ANCHORS,
+    INCLUSIVE_OVERLAPS,
+    OVERLAPS,
+    SINGLE_SCORES,
+    check_fit,
+)
+from mmdet_lite.models.losses.reduce import check_normalizer, normalize
 from mmdet_lite.models.postprocess import ProposalSelector
 from mmdet_lite.models.priors.anchor_generator import AnchorGenerator, Priors
 from mmdet_lite.models.targets import anchor_target
+from mmdet_lite.ranges import check_not_negative
 from mmdet_lite.registry import MODELS
 from mmdet_lite.structures.samples import Batch, Proposals
 
@@ -53,6 +62,9 @@ class RPNHead(nn.Module):
         pos_weight: weight of positives in the classification loss.
         normalizer: losses are divided by the samples of this process ('rank') or by the mean over
             all processes ('global').
+
+    Raises:
+        ValueError: a number is out of its range, or a part does not fit.
     """
 
     def __init__(
@@ -73,7 +85,14 @@ class RPNHead(nn.Module):
         normalizer: str = "rank",
     ):
         super().__init__()
-        check_box_loss(loss_bbox, False, "RPNHead", "use L1Loss or SmoothL1Loss")
+        is_inclusive = getattr(anchor_generator, "inclusive", False)
+        overlaps = (INCLUSIVE_OVERLAPS,) if is_inclusive else ()
+        check_fit(self, "assigner", assigner, (OVERLAPS, *overlaps))
+        check_fit(self, "bbox_coder", bbox_coder, (FROM_ANCHORS,))
+        check_fit(self, "loss_cls", loss_cls, (SINGLE_SCORES,))
+        check_fit(self, "loss_bbox", loss_bbox, (DELTAS,))
+        check_not_negative(self, pos_weight=pos_weight)
+        self.in_channels = in_channels
         self.anchor_generator = anchor_generator
         self.bbox_coder = bbox_coder
         self.assigner = assigner
@@ -84,7 +103,7 @@ class RPNHead(nn.Module):
         self.test_selector = test_selector
         self.allowed_border = allowed_border
         self.pos_weight = pos_weight
-        self.normalizer = check_normalizer(normalizer)
+        self.normalizer = check_normalizer(self, normalizer)
 
         num_anchors = anchor_generator.num_base_priors
         if num_convs > 1:

@@ -44,6 +44,7 @@ class SimpleConvHead(nn.Module):
     ):
         super().__init__()
         self.num_classes = num_classes
+        self.in_channels = in_channels
         self.num_bins = num_bins
         norm_cfg = {"type": "GN", "num_groups": num_groups}
         tower = (in_channels, feat_channels, stacked_convs, norm_cfg, LEAKY_RELU)

@@ -16,12 +16,14 @@ from torch import Tensor, nn
 from mmdet_lite.models.assigners.shape_ratio_assigner import ShapeRatioAssigner
 from mmdet_lite.models.class_rows import ClassRows
 from mmdet_lite.models.dense_heads.flatten import flatten_map
+from mmdet_lite.models.fitting import BOXES, CLASS_SCORES, SHAPES, check_fit
 from mmdet_lite.models.losses.reduce import batch_factor, check_normalizer, normalize
 from mmdet_lite.models.nms import NMS, SoftNMS
 from mmdet_lite.models.postprocess import best_candidates, dense_nms
 from mmdet_lite.models.priors.anchor_generator import Priors
 from mmdet_lite.models.priors.yolo_anchor_generator import YOLOAnchorGenerator
 from mmdet_lite.models.targets import EntryTargets, entry_target
+from mmdet_lite.ranges import check_not_negative, check_positive, check_shares
 from mmdet_lite.registry import MODELS
 from mmdet_lite.structures.boxes import aligned_ciou, clip_boxes, xyxy_from_cxcywh
 from mmdet_lite.structures.samples import Batch, Detections
@@ -74,7 +76,8 @@ class YOLOv5Head(nn.Module):
             YOLOv5's own) or of all processes ('global').
 
     Raises:
-        ValueError: levels differ in number, or ``autobalance`` finds no level of stride 16.
+        ValueError: levels differ in number, ``autobalance`` finds no level of stride 16, a number
+            is out of its range, or a part does not fit.
     """
 
     def __init__(
@@ -108,7 +111,16 @@ class YOLOv5Head(nn.Module):
                 f"YOLOv5Head: autobalance=True needs a level of stride {_BALANCE_STRIDE}, the "
                 f"others are measured by it; the strides are {strides}"
             )
+        check_fit(self, "assigner", assigner, (SHAPES,))
+        check_fit(self, "loss_cls", loss_cls, (CLASS_SCORES,))
+        check_fit(self, "loss_obj", loss_obj, (CLASS_SCORES,))
+        check_fit(self, "loss_bbox", loss_bbox, (BOXES,))
+        check_shares(self, label_smoothing=label_smoothing, score_thr=score_thr)
+        check_positive(self, num_classes=num_classes, nms_pre=nms_pre, max_per_img=max_per_img)
+        for factor in obj_balance:
+            check_not_negative(self, obj_balance=factor)
         self.num_classes = num_classes
+        self.in_channels = tuple(in_channels)
         self.prior_generator = prior_generator
         self.assigner = assigner
         self.loss_cls = loss_cls
@@ -121,9 +133,9 @@ class YOLOv5Head(nn.Module):
         self.multi_label = multi_label
         self.nms = nms or NMS()
         self.max_per_img = max_per_img
-        self.normalizer = check_normalizer(normalizer)
+        self.normalizer = check_normalizer(self, normalizer)
         self.register_buffer("sizes", prior_generator.sizes, persistent=False)  # (L, N, 2)
-        self.register_buffer("obj_balance", torch.tensor(obj_balance), persistent=autobalance)
+        self.register_buffer("obj_balance", torch.tensor(obj_balance, dtype=torch.float32))
         channels = prior_generator.num_base_priors * (5 + num_classes)
         self.convs = nn.ModuleList(nn.Conv2d(width, channels, 1) for width in in_channels)
         self._init_biases()
@@ -134,6 +146,12 @@ class YOLOv5Head(nn.Module):
             bias = conv.bias.data.unflatten(0, (-1, 5 + self.num_classes))  # a view
             bias[:, _OBJECTNESS] += math.log(8 / (640 / stride) ** 2)
             bias[:, _CLASSES] += math.log(0.6 / (self.num_classes - 0.99999))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args) -> None:
+        """The balance is weights only where it is learnt, and the config's otherwise."""
+        if not self.autobalance:
+            state_dict[f"{prefix}obj_balance"] = self.obj_balance
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def class_rows(self) -> dict[str, ClassRows]:
         """Tensors that grow with K, by name."""

@@ -18,11 +18,21 @@ from mmdet_lite.models.backbones.csp_blocks import conv_bn_silu
 from mmdet_lite.models.class_rows import ClassRows
 from mmdet_lite.models.coders.distribution_coder import DistributionCoder
 from mmdet_lite.models.dense_heads.flatten import flatten_map
+from mmdet_lite.models.fitting import (
+    BOXES,
+    CLASS_SCORES,
+    DISTRIBUTIONS,
+    OVERLAPS,
+    POINTS,
+    PREDICTIONS,
+    check_fit,
+)
 from mmdet_lite.models.losses.reduce import batch_factor, check_normalizer, normalize
 from mmdet_lite.models.nms import NMS, SoftNMS
 from mmdet_lite.models.postprocess import best_candidates, dense_nms
 from mmdet_lite.models.priors.anchor_generator import AnchorGenerator, Priors
 from mmdet_lite.models.targets import DenseTargets, dense_target
+from mmdet_lite.ranges import check_positive, check_shares
 from mmdet_lite.registry import MODELS
 from mmdet_lite.structures.boxes import clip_boxes
 from mmdet_lite.structures.samples import Batch, Detections
@@ -68,7 +78,8 @@ class YOLOv8Head(nn.Module):
             by the mean of that over all processes ('global').
 
     Raises:
-        ValueError: not as many ``in_channels`` as ``strides``.
+        ValueError: not as many ``in_channels`` as ``strides``, a number is out of its range, or a
+            part does not fit.
     """
 
     def __init__(
@@ -95,7 +106,15 @@ class YOLOv8Head(nn.Module):
                 f"YOLOv8Head: in_channels must be one a stride, got {list(in_channels)} for the "
                 f"strides {list(strides)}"
             )
+        check_fit(self, "assigner", assigner, (PREDICTIONS, OVERLAPS, POINTS))
+        check_fit(self, "loss_cls", loss_cls, (CLASS_SCORES,))
+        check_fit(self, "loss_bbox", loss_bbox, (BOXES,))
+        check_fit(self, "loss_dfl", loss_dfl, (DISTRIBUTIONS,))
+        check_shares(self, score_thr=score_thr)
+        check_positive(self, num_classes=num_classes, num_bins=num_bins, prior_scale=prior_scale)
+        check_positive(self, nms_pre=nms_pre, max_per_img=max_per_img)
         self.num_classes = num_classes
+        self.in_channels = tuple(in_channels)
         self.assigner = assigner
         self.loss_cls = loss_cls
         self.loss_bbox = loss_bbox
@@ -105,7 +124,7 @@ class YOLOv8Head(nn.Module):
         self.multi_label = multi_label
         self.nms = nms or NMS()
         self.max_per_img = max_per_img
-        self.normalizer = check_normalizer(normalizer)
+        self.normalizer = check_normalizer(self, normalizer)
         self.prior_generator = AnchorGenerator(strides, [1.0], [prior_scale], center_offset=0.5)
         self.bbox_coder = DistributionCoder(num_bins)
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mmdet_lite.models.dense_heads.nanodet_plus_head import NanoDetOutput, NanoDetPlusHead
 from mmdet_lite.models.dense_heads.simple_conv_head import SimpleConvHead
 from mmdet_lite.models.detectors.single_stage import SingleStageDetector
+from mmdet_lite.ranges import check_not_negative
 from mmdet_lite.registry import MODELS
 from mmdet_lite.structures.samples import Batch
 
@@ -37,7 +38,7 @@ class NanoDetPlus(SingleStageDetector):
             those of the guide, as in the released code.
 
     Raises:
-        ValueError: the two heads differ in classes or bins.
+        ValueError: ``detach_epoch`` is negative, or the heads do not belong together.
     """
 
     training_only = ("aux_neck", "aux_head")
@@ -53,6 +54,7 @@ class NanoDetPlus(SingleStageDetector):
         head_assigns_after_detach: bool = False,
     ):
         super().__init__(normalizer, backbone, bbox_head, neck)
+        check_not_negative(self, detach_epoch=detach_epoch)
         _check_heads(bbox_head, aux_head)
         self.aux_neck = copy.deepcopy(neck)
         self.aux_head = aux_head
@@ -78,12 +80,18 @@ class NanoDetPlus(SingleStageDetector):
 
 
 def _check_heads(head: NanoDetPlusHead, aux_head: SimpleConvHead) -> None:
+    """The guide predicts the same as the head, from the maps of two necks."""
+    if aux_head.num_classes != head.num_classes:
+        raise ValueError(
+            f"NanoDetPlus: bbox_head.num_classes is {head.num_classes} and aux_head.num_classes "
+            f"{aux_head.num_classes}; set both to the number of classes of the data"
+        )
     pairs = {
-        "num_classes": (aux_head.num_classes, head.num_classes),
-        "num_bins": (aux_head.num_bins, head.bbox_coder.num_bins),
+        "num_bins": (aux_head.num_bins, head.bbox_coder.num_bins, "as in bbox_head"),
+        "in_channels": (aux_head.in_channels, 2 * head.in_channels, "twice that of bbox_head"),
     }
-    for name, (of_aux, of_head) in pairs.items():
-        if of_aux != of_head:
+    for name, (of_aux, wanted, why) in pairs.items():
+        if of_aux != wanted:
             raise ValueError(
-                f"NanoDetPlus: aux_head.{name} is {of_aux}, but must be {of_head} as in bbox_head"
+                f"NanoDetPlus: aux_head.{name} is {of_aux}, but must be {wanted}, {why}"
             )

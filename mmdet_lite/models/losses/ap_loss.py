@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from mmdet_lite.models.fitting import CLASS_RANKING
+from mmdet_lite.ranges import check_not_negative, check_positive
 from mmdet_lite.registry import MODELS
 
 
@@ -37,13 +39,15 @@ class APLoss(nn.Module):
         loss_weight: factor of the result.
 
     Raises:
-        ValueError: ``delta`` is not positive.
+        ValueError: ``delta`` is not above 0, or ``loss_weight`` negative.
     """
+
+    works_on = CLASS_RANKING
 
     def __init__(self, delta: float = 1.0, loss_weight: float = 1.0):
         super().__init__()
-        if delta <= 0:
-            raise ValueError(f"APLoss: delta must be above 0, got {delta!r}")
+        check_positive(self, delta=delta)
+        check_not_negative(self, loss_weight=loss_weight)
         self.delta = delta
         self.loss_weight = loss_weight
 

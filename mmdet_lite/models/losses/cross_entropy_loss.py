@@ -6,7 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmdet_lite.models.fitting import CLASS_LABELS, MASKS, SINGLE_SCORES
 from mmdet_lite.models.losses.reduce import weighted_sum
+from mmdet_lite.ranges import check_not_negative
 from mmdet_lite.registry import MODELS
 
 
@@ -16,10 +18,16 @@ class CrossEntropyLoss(nn.Module):
 
     Args:
         loss_weight: factor of the result.
+
+    Raises:
+        ValueError: ``loss_weight`` is negative.
     """
+
+    works_on = CLASS_LABELS
 
     def __init__(self, loss_weight: float = 1.0):
         super().__init__()
+        check_not_negative(self, loss_weight=loss_weight)
         self.loss_weight = loss_weight
 
     def forward(
@@ -36,10 +44,16 @@ class BinaryCrossEntropyLoss(nn.Module):
 
     Args:
         loss_weight: factor of the result.
+
+    Raises:
+        ValueError: ``loss_weight`` is negative.
     """
+
+    works_on = SINGLE_SCORES
 
     def __init__(self, loss_weight: float = 1.0):
         super().__init__()
+        check_not_negative(self, loss_weight=loss_weight)
         self.loss_weight = loss_weight
 
     def forward(
@@ -58,10 +72,16 @@ class MaskCrossEntropyLoss(nn.Module):
 
     Args:
         loss_weight: factor of the result.
+
+    Raises:
+        ValueError: ``loss_weight`` is negative.
     """
+
+    works_on = MASKS
 
     def __init__(self, loss_weight: float = 1.0):
         super().__init__()
+        check_not_negative(self, loss_weight=loss_weight)
         self.loss_weight = loss_weight
 
     def forward(

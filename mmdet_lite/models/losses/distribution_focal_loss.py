@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmdet_lite.models.fitting import DISTRIBUTIONS
 from mmdet_lite.models.losses.reduce import weighted_sum
+from mmdet_lite.ranges import check_not_negative
 from mmdet_lite.registry import MODELS
 
 
@@ -15,10 +17,16 @@ class DistributionFocalLoss(nn.Module):
 
     Args:
         loss_weight: factor of the result.
+
+    Raises:
+        ValueError: ``loss_weight`` is negative.
     """
+
+    works_on = DISTRIBUTIONS
 
     def __init__(self, loss_weight: float = 1.0):
         super().__init__()
+        check_not_negative(self, loss_weight=loss_weight)
         self.loss_weight = loss_weight
 
     def forward(

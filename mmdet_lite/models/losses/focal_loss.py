@@ -5,7 +5,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torchvision.ops import sigmoid_focal_loss
 
+from mmdet_lite.models.fitting import CLASS_SCORES
 from mmdet_lite.models.losses.reduce import class_scores, sigmoid_entropy, weighted_sum
+from mmdet_lite.ranges import check_not_negative
 from mmdet_lite.registry import MODELS
 
 
@@ -18,7 +20,12 @@ class FocalLoss(nn.Module):
         alpha: weight of the foreground; 1 - alpha is that of the background.
         loss_weight: factor of the result.
         pos_weight: factor of the part of the cross entropy that draws scores up.
+
+    Raises:
+        ValueError: an argument is out of its range.
     """
+
+    works_on = CLASS_SCORES
 
     def __init__(
         self,
@@ -28,6 +35,7 @@ class FocalLoss(nn.Module):
         pos_weight: float = 1.0,
     ):
         super().__init__()
+        check_not_negative(self, gamma=gamma, loss_weight=loss_weight, pos_weight=pos_weight)
         self.pos_weight = pos_weight
         self.gamma = gamma
         self.alpha = alpha

@@ -7,7 +7,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from mmdet_lite.models.fitting import BOXES
 from mmdet_lite.models.losses.reduce import weighted_sum
+from mmdet_lite.ranges import check_not_negative
 from mmdet_lite.registry import MODELS
 from mmdet_lite.structures.boxes import aligned_ciou, aligned_diou, aligned_giou, aligned_iou
 
@@ -17,12 +19,16 @@ class _BoxLoss(nn.Module):
 
     Args:
         loss_weight: factor of the result.
+
+    Raises:
+        ValueError: ``loss_weight`` is negative.
     """
 
-    compares_boxes = True  # and not deltas
+    works_on = BOXES
 
     def __init__(self, loss_weight: float = 1.0):
         super().__init__()
+        check_not_negative(self, loss_weight=loss_weight)
         self.loss_weight = loss_weight
 
     def elements(self, pred: Tensor, target: Tensor) -> Tensor:
@@ -46,7 +52,7 @@ class IoULoss(_BoxLoss):
         loss_weight: factor of the result.
 
     Raises:
-        ValueError: an unknown mode.
+        ValueError: an unknown mode, or ``loss_weight`` is negative.
     """
 
     def __init__(self, mode: Literal["log", "linear", "square"] = "log", loss_weight: float = 1.0):
@@ -69,6 +75,9 @@ class GIoULoss(_BoxLoss):
 
     Args:
         loss_weight: factor of the result.
+
+    Raises:
+        ValueError: ``loss_weight`` is negative.
     """
 
     def elements(self, pred: Tensor, target: Tensor) -> Tensor:
@@ -82,6 +91,9 @@ class DIoULoss(_BoxLoss):
 
     Args:
         loss_weight: factor of the result.
+
+    Raises:
+        ValueError: ``loss_weight`` is negative.
     """
 
     def elements(self, pred: Tensor, target: Tensor) -> Tensor:
@@ -96,6 +108,9 @@ class CIoULoss(_BoxLoss):
     Args:
         min_iou: aspect ratios count where the IoU is above this; 0: always, as in the YOLOs.
         loss_weight: factor of the result.
+
+    Raises:
+        ValueError: ``loss_weight`` is negative.
     """
 
     def __init__(self, min_iou: float = 0.5, loss_weight: float = 1.0):
@@ -115,6 +130,9 @@ class BoundedIoULoss(_BoxLoss):
     Args:
         beta: where the smooth L1's two parts meet.
         loss_weight: factor of the result.
+
+    Raises:
+        ValueError: ``loss_weight`` is negative.
     """
 
     def __init__(self, beta: float = 0.2, loss_weight: float = 1.0):

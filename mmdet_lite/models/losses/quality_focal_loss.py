@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmdet_lite.models.fitting import CLASS_SCORES
 from mmdet_lite.models.losses.reduce import class_scores, weighted_sum
+from mmdet_lite.ranges import check_not_negative
 from mmdet_lite.registry import MODELS
 
 
@@ -16,10 +18,16 @@ class QualityFocalLoss(nn.Module):
     Args:
         beta: how much samples count less the closer they are to their score.
         loss_weight: factor of the result.
+
+    Raises:
+        ValueError: ``beta`` or ``loss_weight`` is negative.
     """
+
+    works_on = CLASS_SCORES
 
     def __init__(self, beta: float = 2.0, loss_weight: float = 1.0):
         super().__init__()
+        check_not_negative(self, beta=beta, loss_weight=loss_weight)
         self.beta = beta
         self.loss_weight = loss_weight
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch.distributed as dist
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 Normalizer = Literal["rank", "global"]
 
@@ -87,29 +87,17 @@ def batch_factor(like: Tensor, normalizer: Normalizer) -> Tensor:
     return normalize(like.new_full((), float(len(like))), normalizer) * num_processes()
 
 
-def check_normalizer(value: str) -> Normalizer:
+def check_normalizer(owner: object, value: str) -> Normalizer:
     """Validate a config value.
+
+    Args:
+        owner: whose ``normalizer`` it is; the message names its class.
+        value: of the config.
 
     Raises:
         ValueError: it is neither 'rank' nor 'global'.
     """
     if value not in ("rank", "global"):
-        raise ValueError(f"normalizer must be 'rank' or 'global', got {value!r}")
+        name = type(owner).__name__
+        raise ValueError(f"{name}: normalizer must be 'rank' or 'global', got {value!r}")
     return value
-
-
-def check_box_loss(loss: nn.Module, has_boxes: bool, owner: str, remedy: str) -> None:
-    """Refuse a loss that compares boxes where it would get deltas.
-
-    Args:
-        loss: a box loss; those that need boxes say so by ``compares_boxes``.
-        has_boxes: whether the head decodes boxes before it compares them.
-        owner: the head's name.
-        remedy: what to do about it.
-
-    Raises:
-        ValueError: the loss does not fit.
-    """
-    if getattr(loss, "compares_boxes", False) and not has_boxes:
-        name = type(loss).__name__
-        raise ValueError(f"{owner}: {name} compares boxes, but this head gives deltas; {remedy}")

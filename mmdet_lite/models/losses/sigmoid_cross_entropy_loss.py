@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from mmdet_lite.models.fitting import CLASS_SCORES
 from mmdet_lite.models.losses.reduce import class_scores, sigmoid_entropy, weighted_sum
+from mmdet_lite.ranges import check_not_negative
 from mmdet_lite.registry import MODELS
 
 
@@ -15,10 +17,16 @@ class SigmoidCrossEntropyLoss(nn.Module):
     Args:
         loss_weight: factor of the result.
         pos_weight: factor of the part of the entropy that draws scores up.
+
+    Raises:
+        ValueError: an argument is out of its range.
     """
+
+    works_on = CLASS_SCORES
 
     def __init__(self, loss_weight: float = 1.0, pos_weight: float = 1.0):
         super().__init__()
+        check_not_negative(self, loss_weight=loss_weight, pos_weight=pos_weight)
         self.pos_weight = pos_weight
         self.loss_weight = loss_weight
 

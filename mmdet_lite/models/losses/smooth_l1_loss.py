@@ -8,7 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmdet_lite.models.fitting import DELTAS
 from mmdet_lite.models.losses.reduce import weighted_sum
+from mmdet_lite.ranges import check_not_negative
 from mmdet_lite.registry import MODELS
 
 
@@ -18,10 +20,16 @@ class L1Loss(nn.Module):
 
     Args:
         loss_weight: factor of the result.
+
+    Raises:
+        ValueError: ``loss_weight`` is negative.
     """
+
+    works_on = DELTAS
 
     def __init__(self, loss_weight: float = 1.0):
         super().__init__()
+        check_not_negative(self, loss_weight=loss_weight)
         self.loss_weight = loss_weight
 
     def forward(
@@ -41,10 +49,16 @@ class SmoothL1Loss(nn.Module):
         loss_weight: factor of the result.
         grad_scale: factor of the gradient alone. AP-loss's RetinaNet has 0.25: it reports the sum
             over the 4 coordinates and trains on their mean.
+
+    Raises:
+        ValueError: an argument is out of its range.
     """
+
+    works_on = DELTAS
 
     def __init__(self, beta: float = 1.0, loss_weight: float = 1.0, grad_scale: float = 1.0):
         super().__init__()
+        check_not_negative(self, loss_weight=loss_weight)
         self.beta = beta
         self.loss_weight = loss_weight
         self.grad_scale = grad_scale
@@ -69,12 +83,18 @@ class BalancedL1Loss(nn.Module):
         gamma: the gradient above ``beta``.
         beta: where the two parts meet.
         loss_weight: factor of the result.
+
+    Raises:
+        ValueError: ``loss_weight`` is negative.
     """
+
+    works_on = DELTAS
 
     def __init__(
         self, alpha: float = 0.5, gamma: float = 1.5, beta: float = 1.0, loss_weight: float = 1.0
     ):
         super().__init__()
+        check_not_negative(self, loss_weight=loss_weight)
         self.alpha = alpha
         self.gamma = gamma
         self.beta = beta

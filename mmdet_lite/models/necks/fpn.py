@@ -55,6 +55,7 @@ class FPN(nn.Module):
                 "FPN: add_extra_convs must be None, 'on_input', 'on_lateral' or 'on_output', got "
                 f"{add_extra_convs!r}"
             )
+        self.in_channels = tuple(in_channels)
         self.num_ins = len(in_channels)
         self.num_outs = num_outs
         self.start_level = start_level

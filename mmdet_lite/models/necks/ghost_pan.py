@@ -76,6 +76,7 @@ class GhostPAN(nn.Module):
         super().__init__()
         if out_channels % 2:
             raise ValueError(f"GhostPAN: out_channels must be even, got {out_channels}")
+        self.in_channels = tuple(in_channels)
         self.num_ins = len(in_channels)
         self.reduce_layers = nn.ModuleList(
             ConvModule(channels, out_channels, 1, norm_cfg=_NORM, act_cfg=LEAKY_RELU)

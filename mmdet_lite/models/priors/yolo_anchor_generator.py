@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 
 import torch
 
@@ -38,14 +39,20 @@ class YOLOAnchorGenerator(AnchorGenerator):
 
 
 def _check_sizes(sizes: Sequence, num_levels: int) -> None:
-    counts = {len(of_level) for of_level in sizes}
-    are_pairs = all(_is_pair(pair) for of_level in sizes for pair in of_level)
-    if len(sizes) != num_levels or len(counts) != 1 or 0 in counts or not are_pairs:
+    """The first rule that is not kept is told."""
+    name = "YOLOAnchorGenerator: base_sizes"
+    lists = all(isinstance(of_level, (list, tuple)) for of_level in sizes)
+    if not lists or len(sizes) != num_levels:
+        raise ValueError(f"{name} must be {num_levels} lists, one a stride, got {sizes!r}")
+    if wrong := [pair for of_level in sizes for pair in of_level if not _is_pair(pair)]:
         raise ValueError(
-            f"YOLOAnchorGenerator: base_sizes must be {num_levels} lists, one a stride, of equally "
-            f"many (width, height) in pixels, got {sizes!r}"
+            f"{name} must be pairs (width, height) above 0, in pixels, got {wrong[0]!r}"
         )
+    counts = [len(of_level) for of_level in sizes]
+    if len(set(counts)) != 1 or 0 in counts:
+        raise ValueError(f"{name} must have as many anchors on every level, got {counts}")
 
 
 def _is_pair(value: object) -> bool:
-    return isinstance(value, (list, tuple)) and len(value) == 2 and min(value) > 0
+    is_pair = isinstance(value, (list, tuple)) and len(value) == 2
+    return is_pair and all(isinstance(side, Real) and side > 0 for side in value)

@@ -11,10 +11,12 @@ from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 
 from mmdet_lite.models.class_rows import ClassRows
-from mmdet_lite.models.losses.reduce import check_box_loss, check_normalizer, normalize
+from mmdet_lite.models.fitting import BOXES, CLASS_LABELS, DELTAS, FROM_ANCHORS, check_fit
+from mmdet_lite.models.losses.reduce import check_normalizer, normalize
 from mmdet_lite.models.nms import NMS, SoftNMS
 from mmdet_lite.models.postprocess import multiclass_nms
 from mmdet_lite.models.targets import BoxTargets
+from mmdet_lite.ranges import check_positive, check_shares
 from mmdet_lite.registry import MODELS
 from mmdet_lite.structures.samples import Detections, Proposals
 
@@ -45,6 +47,9 @@ class ConvFCBBoxHead(nn.Module):
         max_per_img: detections an image.
         normalizer: losses are divided by the samples of this process ('rank') or by the mean over
             all processes ('global').
+
+    Raises:
+        ValueError: a number is out of its range, or a part does not fit.
     """
 
     def __init__(
@@ -70,9 +75,15 @@ class ConvFCBBoxHead(nn.Module):
         normalizer: str = "rank",
     ):
         super().__init__()
-        name = type(self).__name__
-        check_box_loss(loss_bbox, reg_decoded_bbox, name, "set reg_decoded_bbox=True")
+        check_fit(self, "bbox_coder", bbox_coder, (FROM_ANCHORS,))
+        check_fit(self, "loss_cls", loss_cls, (CLASS_LABELS,))
+        boxes = (BOXES,) if reg_decoded_bbox else ()
+        remedy = "set reg_decoded_bbox=True for one on boxes"
+        check_fit(self, "loss_bbox", loss_bbox, (DELTAS, *boxes), remedy)
+        check_shares(self, score_thr=score_thr)
+        check_positive(self, num_classes=num_classes, max_per_img=max_per_img)
         self.num_classes = num_classes
+        self.in_channels = in_channels
         self.bbox_coder = bbox_coder
         self.loss_cls = loss_cls
         self.loss_bbox = loss_bbox
@@ -81,7 +92,7 @@ class ConvFCBBoxHead(nn.Module):
         self.score_thr = score_thr
         self.nms = nms or NMS()
         self.max_per_img = max_per_img
-        self.normalizer = check_normalizer(normalizer)
+        self.normalizer = check_normalizer(self, normalizer)
 
         kind = {"conv_cfg": conv_cfg, "norm_cfg": norm_cfg}
         channels = [in_channels] + [conv_out_channels] * num_shared_convs

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mmdet_lite.models.assigners.max_iou_assigner import MaxIoUAssigner
+from mmdet_lite.models.fitting import OVERLAPS, check_fit
 from mmdet_lite.models.roi_heads.mask_branch import (
     add_masks,
     mask_feats,
@@ -44,7 +45,7 @@ class CascadeRoIHead(nn.Module):
         pad_mask_rois: see :class:`mmdet_lite.models.roi_heads.roi_head.RoIHead`.
 
     Raises:
-        ValueError: the lists differ in length, or a sampler is of another kind.
+        ValueError: the lists differ in length, or a sampler or an assigner is of another kind.
     """
 
     def __init__(
@@ -74,6 +75,8 @@ class CascadeRoIHead(nn.Module):
             raise ValueError("CascadeRoIHead has a mask_roi_extractor, but no mask_head")
         for one in sampler:
             check_sampler(one, "CascadeRoIHead")
+        for one in assigner:
+            check_fit(self, "assigner", one, (OVERLAPS,))
         self.bbox_roi_extractor = bbox_roi_extractor
         self.bbox_head = nn.ModuleList(bbox_head)
         self.assigner = list(assigner)

@@ -8,8 +8,10 @@ from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 
 from mmdet_lite.models.class_rows import ClassRows
+from mmdet_lite.models.fitting import MASKS, check_fit
 from mmdet_lite.models.losses.reduce import check_normalizer, normalize
 from mmdet_lite.models.targets import MaskRule
+from mmdet_lite.ranges import check_positive, check_shares
 from mmdet_lite.registry import MODELS
 from mmdet_lite.structures.pasting import PasteRule
 
@@ -32,6 +34,9 @@ class FCNMaskHead(nn.Module):
         paste_rule: how masks are put back into the image, see ``paste_masks``.
         normalizer: the loss is divided by the positives of this process ('rank') or by the mean
             over all processes ('global').
+
+    Raises:
+        ValueError: a number is out of its range, or the loss does not fit.
     """
 
     def __init__(
@@ -51,14 +56,18 @@ class FCNMaskHead(nn.Module):
         normalizer: str = "rank",
     ):
         super().__init__()
+        check_fit(self, "loss_mask", loss_mask, (MASKS,))
+        check_shares(self, mask_thr=mask_thr)
+        check_positive(self, num_classes=num_classes)
         self.num_classes = num_classes
+        self.in_channels = in_channels
         self.loss_mask = loss_mask
         self.mask_size = 2 * roi_feat_size
         self.class_agnostic = class_agnostic
         self.target_rule = target_rule
         self.mask_thr = mask_thr
         self.paste_rule = paste_rule
-        self.normalizer = check_normalizer(normalizer)
+        self.normalizer = check_normalizer(self, normalizer)
 
         kind = {"conv_cfg": conv_cfg, "norm_cfg": norm_cfg}
         channels = [in_channels] + [conv_out_channels] * num_convs

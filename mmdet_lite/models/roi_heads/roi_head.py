@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmdet_lite.models.assigners.max_iou_assigner import MaxIoUAssigner
+from mmdet_lite.models.fitting import OVERLAPS, check_fit
 from mmdet_lite.models.roi_heads.mask_branch import (
     add_masks,
     mask_feats,
@@ -41,7 +42,8 @@ class RoIHead(nn.Module):
             device a step and computes masks that do not count.
 
     Raises:
-        ValueError: there is a mask_roi_extractor without mask_head, or the sampler is another kind.
+        ValueError: there is a mask_roi_extractor without mask_head, or the sampler or the assigner
+            is of another kind.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class RoIHead(nn.Module):
         if mask_head is None and mask_roi_extractor is not None:
             raise ValueError("RoIHead has a mask_roi_extractor, but no mask_head")
         check_sampler(sampler, "RoIHead")
+        check_fit(self, "assigner", assigner, (OVERLAPS,))
         self.bbox_roi_extractor = bbox_roi_extractor
         self.bbox_head = bbox_head
         self.assigner = assigner

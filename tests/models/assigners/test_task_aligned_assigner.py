@@ -125,5 +125,5 @@ def test_half_precision_is_computed_in_float32():
 
 
 def test_topk_must_be_positive():
-    with pytest.raises(ValueError, match="TaskAlignedAssigner: topk must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="TaskAlignedAssigner: topk must be above 0, got 0"):
         TaskAlignedAssigner(topk=0)

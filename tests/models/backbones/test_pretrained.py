@@ -11,7 +11,7 @@ from urllib.error import URLError
 import pytest
 import torch
 
-from mmdet_lite.models.backbones import ResLayer, ResNet
+from mmdet_lite.models.backbones import ResLayer, ResNet, ShuffleNetV2
 from mmdet_lite.safetensors_file import safetensors_bytes
 
 
@@ -199,3 +199,15 @@ def test_damaged_safetensors_are_named_with_their_key(tmp_path):
     message = r"model.backbone.pretrained: .*weights.safetensors cannot be read .*7 bytes on disk"
     with pytest.raises(ValueError, match=message):
         _model(pretrained=str(path)).init_weights()
+
+
+def test_only_settings_that_a_backbone_has_are_advised(monkeypatch):
+    def fail(url: str, **settings):
+        raise URLError("no route to host")
+
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", fail)
+    url = "https://example.com/w.pth"
+    with pytest.raises(ConnectionError, match=r"then also frozen_stages=-1 and norm_eval=False"):
+        _model(pretrained=url).init_weights()
+    with pytest.raises(ConnectionError, match="model.backbone.pretrained=None$"):
+        ShuffleNetV2(pretrained=url).init_weights()

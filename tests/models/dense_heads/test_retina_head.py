@@ -111,7 +111,7 @@ def test_an_anchor_may_be_detected_as_several_classes():
 
 
 def test_candidates_are_limited_by_level():
-    head = _head(nms_pre=1, score_thr=-1)
+    head = _head(nms_pre=1, score_thr=0)
     detections = head.predict(head(_feats()), torch.tensor([SIZE]))
     assert int(detections.valid.sum()) == 2
 
@@ -148,5 +148,5 @@ def test_rows_of_each_class_are_known():
 
 
 def test_a_loss_on_boxes_is_refused():
-    with pytest.raises(ValueError, match="RetinaHead: GIoULoss compares boxes"):
+    with pytest.raises(ValueError, match="RetinaHead: loss_bbox=GIoULoss works on boxes"):
         _head(loss_bbox=GIoULoss())

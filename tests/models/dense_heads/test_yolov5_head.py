@@ -122,8 +122,7 @@ def test_biases_expect_few_objects():
     torch.testing.assert_close(added[:, 5:], torch.tensor(math.log(0.6 / 19.00001)).expand(2, 20))
 
 
-def test_balances_are_saved_and_followed_only_on_demand():
-    assert "obj_balance" not in _head().state_dict()
+def test_balances_are_loaded_and_followed_only_on_demand():
     head = _head(autobalance=True)
     batch, output = _batch([BOX, BOX]), head(_feats())
     head.loss(output, batch)
@@ -136,6 +135,9 @@ def test_balances_are_saved_and_followed_only_on_demand():
     before = head.obj_balance.clone()
     head.eval().loss(output, batch)
     assert torch.equal(head.obj_balance, before)
+    plain = _head()  # nothing is missing, and the config's balance holds
+    plain.load_state_dict(head.state_dict())
+    assert torch.equal(plain.obj_balance, _head().obj_balance)
 
 
 def test_a_loss_that_is_not_finite_leaves_the_balances_alone():

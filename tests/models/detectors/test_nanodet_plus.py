@@ -108,5 +108,5 @@ def test_predictions_do_not_need_the_guide(tiny_batch):
 def test_heads_that_differ_are_told(setting, key):
     cfg = Config.fromfile(CONFIG).model
     cfg.aux_head.update(setting)
-    with pytest.raises(ValueError, match=rf"NanoDetPlus: aux_head\.{key} is \d+, but must be"):
+    with pytest.raises(ValueError, match=rf"NanoDetPlus: .*aux_head\.{key} "):
         build(cfg, MODELS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -35,4 +37,4 @@ def test_one_process_divides_by_its_own_number(normalizer):
 
 def test_unknown_normalizer_is_refused():
     with pytest.raises(ValueError, match="normalizer must be 'rank' or 'global', got 'world'"):
-        check_normalizer("world")
+        check_normalizer(SimpleNamespace(), "world")

@@ -23,16 +23,18 @@ def test_anchors_are_around_the_middle_of_their_cells():
 
 
 @pytest.mark.parametrize(
-    "sizes",
+    ("sizes", "words"),
     [
-        [[(4, 6)]],
-        [[(4, 6)], [(4, 6), (8, 8)]],
-        [[(4, 6)], [(4,)]],
-        [[(4, 6)], [(4, 0)]],
-        [[], []],
-        [[4, 6], [8, 8]],
+        ([[(4, 6)]], "2 lists, one a stride, got "),
+        ([(4, 6), 3], "2 lists, one a stride, got "),
+        ([[(4, 6)], [(4, 6), (8, 8)]], r"as many anchors on every level, got \[1, 2\]"),
+        ([[], []], r"as many anchors on every level, got \[0, 0\]"),
+        ([[(4, 6)], [(4,)]], r"pairs \(width, height\) above 0, in pixels, got \(4,\)"),
+        ([[(4, 6)], [(4, 0)]], r"pairs \(width, height\) above 0, in pixels, got \(4, 0\)"),
+        ([[(4, 6)], [(4, "6")]], r"pairs \(width, height\) above 0, in pixels, got \(4, '6'\)"),
+        ([[4, 6], [8, 8]], r"pairs \(width, height\) above 0, in pixels, got 4"),
     ],
 )
-def test_wrong_sizes_are_named(sizes):
-    with pytest.raises(ValueError, match="YOLOAnchorGenerator: base_sizes must be 2 lists"):
+def test_the_rule_that_is_broken_is_named(sizes, words):
+    with pytest.raises(ValueError, match=f"YOLOAnchorGenerator: base_sizes must (be|have) {words}"):
         YOLOAnchorGenerator([8, 16], sizes)

@@ -1,0 +1,36 @@
+"""Numbers that must lie in a range: what a constructor says of those that do not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+
+def check_shares(owner: object, **values: float) -> None:
+    """Numbers from 0 to 1: overlaps, scores, probabilities.
+
+    Args:
+        owner: whose arguments they are; the message names its class.
+        **values: by the arguments' names.
+
+    Raises:
+        ValueError: one is outside.
+    """
+    _check(owner, values, lambda value: 0 <= value <= 1, "between 0 and 1")
+
+
+def check_positive(owner: object, **values: float) -> None:
+    """Numbers above 0; arguments as those of :func:`check_shares`."""
+    _check(owner, values, lambda value: value > 0, "above 0")
+
+
+def check_not_negative(owner: object, **values: float) -> None:
+    """Numbers from 0 on; arguments as those of :func:`check_shares`."""
+    _check(owner, values, lambda value: value >= 0, "0 or above")
+
+
+def _check(
+    owner: object, values: dict[str, float], fits: Callable[[float], bool], words: str
+) -> None:
+    for name, value in values.items():
+        if not fits(value):
+            raise ValueError(f"{type(owner).__name__}: {name} must be {words}, got {value!r}")
