@@ -36,6 +36,7 @@ from mmdet_lite.engine.log import RunLog, peak_memory_mb
 from mmdet_lite.engine.memory import explain_out_of_memory
 from mmdet_lite.engine.nonfinite import NonFiniteGuard, StepValues
 from mmdet_lite.engine.parallel import ParallelModel
+from mmdet_lite.engine.prefetch import Prefetcher
 from mmdet_lite.engine.progress import HostCopy, Progress, total_loss
 from mmdet_lite.engine.randomness import seed_step, use_deterministic_algorithms
 from mmdet_lite.engine.run_data import RunData
@@ -45,7 +46,7 @@ from mmdet_lite.engine.settings import AUTOCAST_DTYPES, TrainSettings
 from mmdet_lite.engine.signals import Preempted, StopRequested, StopSignals
 from mmdet_lite.engine.update import WeightUpdate
 from mmdet_lite.engine.watchdog import Watchdog
-from mmdet_lite.structures.samples import Batch, to_device
+from mmdet_lite.structures.samples import Batch
 
 logger = logging.getLogger(__name__)
 
@@ -198,7 +199,7 @@ class Trainer:
         if self.is_finished:
             return
         self._enter("loading a batch")
-        batches = iter(self.data.make_loader(self.iteration))
+        batches = Prefetcher(iter(self.data.make_loader(self.iteration)), self.device)
         while not self.is_finished:
             self._iterate(batches)
             self._keep_records()
@@ -214,7 +215,6 @@ class Trainer:
                 f"{self.max_iterations}; it must start anew by itself when an epoch ends"
             ) from None
         waited = perf_counter() - started
-        batch = to_device(batch, self.device)
         with explain_out_of_memory(batch):
             self._step(batch)
         self.iteration += 1
