@@ -22,6 +22,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from mmdet_lite.engine.checkpoint_writer import CheckpointWriter
+from mmdet_lite.engine.compiled_regions import CompiledRegions
 from mmdet_lite.engine.distributed import (
     copy_buffers_from_main,
     from_main,
@@ -112,6 +113,7 @@ class Trainer:
         self.guard = NonFiniteGuard(
             model, settings.on_nonfinite, settings.max_skips, self.work_dir, self.meta, seed
         )
+        self.compiled = CompiledRegions(model, settings.compile) if settings.compile else None
         self._parallel = ParallelModel(model)
         self._signals = StopSignals()
         self._watchdog = Watchdog(timeout)
@@ -248,7 +250,10 @@ class Trainer:
 
     def _forward(self, batch: Batch) -> dict[str, torch.Tensor]:
         dtype = AUTOCAST_DTYPES[self.settings.precision]
-        with torch.autocast(self.device.type, dtype, enabled=dtype is not None):
+        compiled = (
+            nullcontext() if self.compiled is None else self.compiled.step(batch.images.shape)
+        )
+        with torch.autocast(self.device.type, dtype, enabled=dtype is not None), compiled:
             return self._parallel(batch)
 
     def _forward_and_backward(self, batch: Batch) -> None:
