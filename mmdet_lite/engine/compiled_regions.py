@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from time import perf_counter
 from typing import Any
 
 import torch
@@ -62,14 +61,14 @@ class CompiledRegions:
         self._is_on = self._admit(tuple(shape))
         if self._is_on and self.mode == "reduce-overhead":
             torch.compiler.cudagraph_mark_step_begin()  # the last step's outputs may be overwritten
-        before, started = _count_graphs(), perf_counter()
+        before = _count_graphs()
         try:
             yield
         finally:
             self._is_on = False
         if new := _count_graphs() - before:
             self.num_graphs += new
-            self._tell(new, shape, perf_counter() - started)
+            self._tell(new, shape)
 
     def _admit(self, shape: Shape) -> bool:
         if shape in self.shapes:
@@ -87,11 +86,11 @@ class CompiledRegions:
             self._has_warned = True
         return False
 
-    def _tell(self, new: int, shape: Sequence[int], seconds: float) -> None:
+    def _tell(self, new: int, shape: Sequence[int]) -> None:
         logger.info(
-            "train.compile: compiled %d graphs for images of %s in %.0f s; %d graphs for %d shapes "
-            "so far, of at most %d",
-            *(new, _text(shape), seconds, self.num_graphs, len(self.shapes), MOST_SHAPES),
+            "train.compile: compiled %d graphs for images of %s; %d graphs for %d shapes so far, "
+            "of at most %d",
+            *(new, _text(shape), self.num_graphs, len(self.shapes), MOST_SHAPES),
         )
 
 
