@@ -102,8 +102,8 @@ def _step_arguments(parser: argparse.ArgumentParser, batch: int, rounds: int) ->
         nargs="+",
         default=["float32", "bf16,channels_last"],
         metavar="NAME",
-        help="how ours computes: float32, bf16 or fp16, with ',channels_last' or without "
-        "(float32 bf16,channels_last)",
+        help="how ours computes: float32, bf16 or fp16, alone or with ',channels_last' and, in "
+        "training, ',compile' (float32 bf16,channels_last)",
     )
     parser.add_argument("--warmup", type=positive, default=2, help="turns that do not count (2)")
     _add_rounds(parser, rounds)

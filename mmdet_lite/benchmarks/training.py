@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -22,6 +22,7 @@ from mmdet_lite.benchmarks.inputs import InputSize, random_batch
 from mmdet_lite.benchmarks.memory import peak_memory
 from mmdet_lite.benchmarks.rows import Row, Run, count_row, take_turns, time_row
 from mmdet_lite.compat.torchvision import convert_torchvision_state_dict
+from mmdet_lite.engine.compiled_regions import CompiledRegions
 from mmdet_lite.engine.optimizer import build_optimizer
 from mmdet_lite.engine.progress import HostCopy, total_loss
 from mmdet_lite.engine.settings import AUTOCAST_DTYPES, TrainSettings
@@ -30,6 +31,8 @@ from mmdet_lite.registry import SCHEDULES, build
 from mmdet_lite.structures.samples import Batch, to_device
 
 PEER = "torchvision"
+
+_WORDS = ("channels_last", "compile")  # what a variant may have beside its precision
 
 _LR = 1e-4  # the weights stay near those that both begin with
 
@@ -41,30 +44,33 @@ class Variant:
     Attributes:
         precision: 'float32', 'bf16' or 'fp16'.
         channels_last: memory format of weights and images.
+        compile: with the parts compiled that ``train.compile='default'`` compiles.
     """
 
     precision: str = "float32"
     channels_last: bool = False
+    compile: bool = False
 
     @property
     def name(self) -> str:
         """For people."""
-        return self.precision + (", channels_last" if self.channels_last else "")
+        words = [word for word in _WORDS if getattr(self, word)]
+        return ", ".join([self.precision, *words])
 
 
 def parse_variant(text: str) -> Variant:
-    """``bf16,channels_last`` as a variant.
+    """``bf16,channels_last,compile`` as a variant.
 
     Raises:
         ValueError: an unknown precision or word.
     """
     precision, *words = text.split(",")
-    if precision not in AUTOCAST_DTYPES or words not in ([], ["channels_last"]):
+    if precision not in AUTOCAST_DTYPES or not set(words) <= set(_WORDS):
         raise ValueError(
-            f"--variants: expected {', '.join(AUTOCAST_DTYPES)}, alone or with ',channels_last', "
-            f"got {text!r}"
+            f"--variants: expected {', '.join(AUTOCAST_DTYPES)}, alone or with "
+            f"{' and '.join(f',{word}' for word in _WORDS)}, got {text!r}"
         )
-    return Variant(precision, bool(words))
+    return Variant(precision, **dict.fromkeys(words, True))
 
 
 def benchmark_train(
@@ -83,7 +89,8 @@ def benchmark_train(
         rounds, warmup: turns of each, and before these.
 
     Returns:
-        For each variant a row of times and one of peak memory; a row each of operations and waits.
+        For each variant a row of times and one of peak memory; a row each of operations and waits,
+        which cannot be seen of compiled ones.
 
     Raises:
         ValueError: the config's model is not one that torchvision has.
@@ -92,7 +99,8 @@ def benchmark_train(
     batch = to_device(_batch(cfg, size), device)
     runs = {variant.name: partial(_our_step, cfg, variant, batch) for variant in variants}
     runs[PEER] = partial(_their_step, cfg, batch)
-    return _compare("training step", runs, size, rounds, warmup, device)
+    compiled = {variant.name for variant in variants if variant.compile}
+    return _compare("training step", runs, size, rounds, warmup, device, uncounted=compiled)
 
 
 def benchmark_infer(
@@ -103,7 +111,13 @@ def benchmark_infer(
     warmup: int = 2,
 ) -> list[Row]:
     """Time detection, from pixels to boxes and mask probabilities; arguments as in
-    :func:`benchmark_train`."""
+    :func:`benchmark_train`.
+
+    Raises:
+        ValueError: the config's model is not one that torchvision has, or a variant is compiled.
+    """
+    if any(variant.compile for variant in variants):
+        raise ValueError("--variants: ',compile' is for training steps; detection is not compiled")
     device = choose_device()
     batch = to_device(_batch(cfg, size), device)
     runs = {variant.name: partial(_our_detection, cfg, variant, batch) for variant in variants}
@@ -118,11 +132,12 @@ def _compare(
     rounds: int,
     warmup: int,
     device: torch.device,
+    uncounted: Set[str] = frozenset(),
 ) -> list[Row]:
-    """Times, peak memory and counts of each against the last one."""
+    """Times, peak memory and, but for some, counts of each against the last one."""
     memory = {name: peak_memory(make, device) for name, make in makers.items()}
     runs = {name: make() for name, make in makers.items()}
-    counts = {name: count(run) for name, run in runs.items()}
+    counts = {name: count(run) for name, run in runs.items() if name not in uncounted}
     seconds = take_turns(runs, rounds, warmup, device)
     rows = []
     for name in list(runs)[:-1]:
@@ -132,7 +147,8 @@ def _compare(
         rows.append(
             count_row(f"{case}: peak memory", memory[name], memory[PEER], PEER, "MB", settings)
         )
-        rows += _count_rows(case, counts[name], counts[PEER], settings)
+        if name in counts:
+            rows += _count_rows(case, counts[name], counts[PEER], settings)
     return rows
 
 
@@ -209,9 +225,11 @@ def _our_step(cfg: Config, variant: Variant, batch: Batch) -> Run:
     optimizer = build_optimizer({**section(cfg, "optimizer"), "lr": _LR}, model, rules)
     update = WeightUpdate(model, optimizer, build(cfg.schedule, SCHEDULES), settings, 1000)
     autocast = _autocast(variant.precision, batch.images.device)
+    regions = CompiledRegions(model, "default") if variant.compile else None
 
     def step() -> None:
-        with autocast():
+        compiled = nullcontext() if regions is None else regions.step(batch.images.shape)
+        with autocast(), compiled:
             losses = model(batch)
         total = total_loss(losses)
         numbers = HostCopy({**losses, "loss": total})

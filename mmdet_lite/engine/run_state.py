@@ -10,7 +10,7 @@ import torch
 from torch.optim import Optimizer
 
 from mmdet_lite.engine.checkpoint import load_checkpoint
-from mmdet_lite.engine.distributed import world_size
+from mmdet_lite.engine.distributed import gather_to_main, rank, world_size
 from mmdet_lite.engine.hooks import hook_states, load_hook_states
 from mmdet_lite.engine.optimizer import algorithm, full_state
 from mmdet_lite.engine.weights import load_exactly
@@ -38,6 +38,7 @@ def run_state(trainer: Trainer) -> dict:
         "scaler": trainer.update.scaler.state_dict(),
         "progress": trainer.progress.state_dict(),
         "skips": trainer.guard.state_dict(),
+        "compiled_shapes": _compiled_shapes(trainer),
         "hooks": hook_states(trainer.hooks),
         "iteration": trainer.iteration,
         "epoch": trainer.epoch,
@@ -45,7 +46,7 @@ def run_state(trainer: Trainer) -> dict:
         "validated": trainer.validated,
         "best": trainer.best,
         "identity": _identity(trainer),
-        "arithmetic": _arithmetic(trainer.device),
+        "arithmetic": _arithmetic(trainer),
         "meta": trainer.meta,
     }
 
@@ -72,13 +73,27 @@ def load_run_state(trainer: Trainer, path: str | Path) -> None:
     trainer.update.lr_scheduler.load_state_dict(state["lr_scheduler"])
     trainer.update.scaler.load_state_dict(state["scaler"])
     trainer.progress.load_state_dict(state["progress"])
+    _load_compiled_shapes(trainer, state.get("compiled_shapes"))
     load_hook_states(trainer.hooks, state["hooks"])
     trainer.guard.load_state_dict(state["skips"])
     trainer.iteration = state["iteration"]
     trainer.metrics = state["metrics"]
     trainer.validated = state["validated"]
     trainer.best = state["best"]
-    _tell_other_arithmetic(state["arithmetic"], _arithmetic(trainer.device), path)
+    _tell_other_arithmetic(state["arithmetic"], _arithmetic(trainer), path)
+
+
+def _compiled_shapes(trainer: Trainer) -> list[list[list[int]]] | None:
+    """Those of every process, in the order of ranks; on the main process only."""
+    if trainer.compiled is None:
+        return None
+    return gather_to_main([list(shape) for shape in trainer.compiled.shapes])
+
+
+def _load_compiled_shapes(trainer: Trainer, shapes: list[list[list[int]]] | None) -> None:
+    """Continue with this process's own, where there are as many processes as there were."""
+    if trainer.compiled is not None and shapes is not None and len(shapes) == world_size():
+        trainer.compiled.shapes = [tuple(shape) for shape in shapes[rank()]]
 
 
 def _load_optimizer(optimizer: Optimizer, state: dict) -> None:
@@ -119,8 +134,9 @@ def _identity(trainer: Trainer) -> dict:
     }
 
 
-def _arithmetic(device: torch.device) -> dict:
+def _arithmetic(trainer: Trainer) -> dict:
     """All that decides in which order and by which instructions a run takes its sums."""
+    device = trainer.device
     if device.type == "cuda":
         of_device = {"device": torch.cuda.get_device_name(device)}
     else:
@@ -128,7 +144,12 @@ def _arithmetic(device: torch.device) -> dict:
             "device": f"{device.type} with {torch.backends.cpu.get_cpu_capability()}",
             "threads of a process": torch.get_num_threads(),
         }
-    return {"processes": world_size(), **of_device, "torch": str(torch.__version__)}
+    return {
+        "processes": world_size(),
+        **of_device,
+        "torch": str(torch.__version__),
+        "train.compile": trainer.settings.compile,
+    }
 
 
 def _tell_other_arithmetic(saved: dict, own: dict, path: str | Path) -> None:

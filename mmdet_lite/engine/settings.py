@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+COMPILE_MODES = ("default", "reduce-overhead")
 AUTOCAST_DTYPES = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 _POSITIVE = (
     "max_epochs",
@@ -40,6 +41,8 @@ class TrainSettings:
         log_interval: iterations between two log lines.
         precision: 'float32', or autocast to 'bf16' or 'fp16' (with a gradient scaler).
         channels_last: keep the model's convolution weights in channels-last memory format.
+        compile: 'default' lets torch compile backbone, neck and dense head for each shape of
+            images, 'reduce-overhead' (on GPUs only) record them as CUDA graphs too; None: neither.
         accumulate: batches per optimizer step; their gradients are averaged.
         clip_grad_norm: upper limit of the gradient's norm; None: no limit.
         ema: ``dict(decay=..., ramp_up=...)`` to keep an exponential moving average of the
@@ -64,6 +67,7 @@ class TrainSettings:
     log_interval: int = 50
     precision: str = "float32"
     channels_last: bool = False
+    compile: str | None = None
     accumulate: int = 1
     clip_grad_norm: float | None = None
     ema: dict | None = None
@@ -124,8 +128,21 @@ class TrainSettings:
             problems.append(
                 f"precision is {self.precision!r}, expected {', '.join(map(repr, AUTOCAST_DTYPES))}"
             )
+        problems += self._wrong_compile()
         if self.on_nonfinite not in ("stop", "skip"):
             problems.append(f"on_nonfinite is {self.on_nonfinite!r}, expected 'stop' or 'skip'")
         if unknown := set(self.ema or ()) - {"decay", "ramp_up"}:
             problems.append(f"ema has {sorted(unknown)}, expected only 'decay' and 'ramp_up'")
         return problems
+
+    def _wrong_compile(self) -> list[str]:
+        if self.compile is not None and self.compile not in COMPILE_MODES:
+            modes = ", ".join(map(repr, COMPILE_MODES))
+            return [f"compile is {self.compile!r}, expected None, {modes}"]
+        if self.compile == "reduce-overhead" and self.accumulate > 1:
+            # the gradients of a batch lie where a replay of the graph writes those of the next
+            return [
+                f"compile is 'reduce-overhead', which cannot add up gradients, and accumulate is "
+                f"{self.accumulate}: use compile='default'"
+            ]
+        return []

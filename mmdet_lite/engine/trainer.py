@@ -22,6 +22,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from mmdet_lite.engine.checkpoint_writer import CheckpointWriter
+from mmdet_lite.engine.compiled_regions import CompiledRegions
 from mmdet_lite.engine.distributed import (
     copy_buffers_from_main,
     from_main,
@@ -36,6 +37,7 @@ from mmdet_lite.engine.log import RunLog, peak_memory_mb
 from mmdet_lite.engine.memory import explain_out_of_memory
 from mmdet_lite.engine.nonfinite import NonFiniteGuard, StepValues
 from mmdet_lite.engine.parallel import ParallelModel
+from mmdet_lite.engine.prefetch import Prefetcher
 from mmdet_lite.engine.progress import HostCopy, Progress, total_loss
 from mmdet_lite.engine.randomness import seed_step, use_deterministic_algorithms
 from mmdet_lite.engine.run_data import RunData
@@ -45,7 +47,7 @@ from mmdet_lite.engine.settings import AUTOCAST_DTYPES, TrainSettings
 from mmdet_lite.engine.signals import Preempted, StopRequested, StopSignals
 from mmdet_lite.engine.update import WeightUpdate
 from mmdet_lite.engine.watchdog import Watchdog
-from mmdet_lite.structures.samples import Batch, to_device
+from mmdet_lite.structures.samples import Batch
 
 logger = logging.getLogger(__name__)
 
@@ -111,6 +113,7 @@ class Trainer:
         self.guard = NonFiniteGuard(
             model, settings.on_nonfinite, settings.max_skips, self.work_dir, self.meta, seed
         )
+        self.compiled = CompiledRegions(model, settings.compile) if settings.compile else None
         self._parallel = ParallelModel(model)
         self._signals = StopSignals()
         self._watchdog = Watchdog(timeout)
@@ -198,7 +201,7 @@ class Trainer:
         if self.is_finished:
             return
         self._enter("loading a batch")
-        batches = iter(self.data.make_loader(self.iteration))
+        batches = Prefetcher(iter(self.data.make_loader(self.iteration)), self.device)
         while not self.is_finished:
             self._iterate(batches)
             self._keep_records()
@@ -214,7 +217,6 @@ class Trainer:
                 f"{self.max_iterations}; it must start anew by itself when an epoch ends"
             ) from None
         waited = perf_counter() - started
-        batch = to_device(batch, self.device)
         with explain_out_of_memory(batch):
             self._step(batch)
         self.iteration += 1
@@ -248,7 +250,10 @@ class Trainer:
 
     def _forward(self, batch: Batch) -> dict[str, torch.Tensor]:
         dtype = AUTOCAST_DTYPES[self.settings.precision]
-        with torch.autocast(self.device.type, dtype, enabled=dtype is not None):
+        compiled = (
+            nullcontext() if self.compiled is None else self.compiled.step(batch.images.shape)
+        )
+        with torch.autocast(self.device.type, dtype, enabled=dtype is not None), compiled:
             return self._parallel(batch)
 
     def _forward_and_backward(self, batch: Batch) -> None:

@@ -25,3 +25,15 @@ def test_run_on_the_gpu_is_finite_and_resumes(tiny, tmp_path, precision):
     assert "cuda (" in (tmp_path / "train.log").read_text()
     metrics = evaluate_checkpoint(tiny({"train.precision": precision}), tmp_path / "iter_4.pth")
     assert 0 <= metrics["bbox_mAP"] <= 1
+
+
+@pytest.mark.parametrize("mode", ["default", "reduce-overhead"])
+def test_compiled_losses_on_the_gpu_are_those_of_a_run_that_is_not_compiled(tiny, tmp_path, mode):
+    options = {"train.max_iters": 6, "train.precision": "bf16"}
+    losses = []
+    for compiled in (None, mode):
+        folder = tmp_path / str(compiled)
+        train(tiny({**options, "train.compile": compiled, "optimizer.lr": 1e-5}), folder)
+        lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+        losses.append([line["loss"] for line in lines if line["mode"] == "train"])
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)

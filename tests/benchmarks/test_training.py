@@ -15,10 +15,8 @@ from mmdet_lite.benchmarks.inputs import InputSize, random_batch
 from mmdet_lite.benchmarks.peers import torchvision_inputs
 
 SIZE = InputSize(batch=1, height=64, width=96, objects=3)
-MASK, FASTER = (
-    "mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py",
-    "faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py",
-)
+MASK = "mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py"
+FASTER = "faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py"
 
 
 @pytest.fixture(scope="module")
@@ -85,12 +83,35 @@ def test_flops_are_those_of_products_forward_and_backward():
     assert count_flops(lambda: layer(x).sum().backward()) == 2 * 2 * 7 * 3 * 5
 
 
-@pytest.mark.parametrize("text", ["float64", "bf16,fast", "bf16 channels_last"])
-def test_unknown_variants_are_refused(text):
-    with pytest.raises(ValueError, match="--variants: expected float32, bf16, fp16, .* got"):
-        training.parse_variant(text)
-
-
 def test_other_models_are_refused():
     with pytest.raises(ValueError, match="with a ResNet-50 and FPN"):
         training.benchmark_train(load_config("yolov8/yolov8_n_640_coco.py"), SIZE, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "variant", "name"),
+    [
+        ("fp16", training.Variant("fp16"), "fp16"),
+        ("bf16,channels_last", training.Variant("bf16", True), "bf16, channels_last"),
+        ("float32,compile", training.Variant("float32", False, True), "float32, compile"),
+        (
+            "float32,compile,channels_last",
+            training.Variant("float32", True, True),
+            "float32, channels_last, compile",
+        ),
+    ],
+)
+def test_variants_are_read_and_named(text, variant, name):
+    assert training.parse_variant(text) == variant
+    assert variant.name == name
+
+
+@pytest.mark.parametrize("text", ["half", "bf16,channels", "compile", ""])
+def test_other_words_are_told(text):
+    with pytest.raises(ValueError, match="expected float32, bf16, fp16, alone or with ,channels"):
+        training.parse_variant(text)
+
+
+def test_detection_is_not_compiled(tiny):
+    with pytest.raises(ValueError, match="',compile' is for training steps"):
+        training.benchmark_infer(tiny(), InputSize(1, 64, 64, 2), [training.Variant(compile=True)])

@@ -62,3 +62,19 @@ def test_intervals_default_to_an_epoch_or_the_end(given, validation, checkpoint)
 def test_values_of_another_type_are_told(settings, words):
     with pytest.raises(ValueError, match=re.escape(words)):
         TrainSettings(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"compile": True}, "compile is True, expected None, 'default', 'reduce-overhead'"),
+        ({"compile": "max"}, "compile is 'max', expected None, 'default', 'reduce-overhead'"),
+        (
+            {"compile": "reduce-overhead", "accumulate": 2},
+            "which cannot add up gradients, and accumulate is 2: use compile='default'",
+        ),
+    ],
+)
+def test_what_cannot_be_compiled_so_is_told(settings, words):
+    with pytest.raises(ValueError, match=re.escape(words)):
+        TrainSettings(max_iters=5, **settings)

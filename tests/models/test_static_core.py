@@ -31,7 +31,8 @@ from mmdet_lite.models.targets import (
 from mmdet_lite.registry import MODELS, build
 from mmdet_lite.structures.samples import Batch, GroundTruth, ImageMeta, Proposals, to_device
 
-CONFIG = Path(__file__).parents[2] / "configs/_base_/models/mask-rcnn_r50_fpn.py"
+CONFIGS = Path(__file__).parents[2] / "configs"
+CONFIG = CONFIGS / "_base_/models/mask-rcnn_r50_fpn.py"
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.needs_gpu)]
 SIZE = 64
 
@@ -254,6 +255,27 @@ REGIONS = [
 def test_region_is_one_graph(model, region, device):
     function, args = getattr(Regions(model, device), region)()
     _traced_equals_eager(function, *args)
+
+
+@pytest.mark.parametrize("name", ["nanodet-plus", "yolov5"])
+def test_a_detector_s_regions_are_traced_as_one_graph_each(name):
+    """They are what train.compile compiles; the rest of the model calls them by these names."""
+    torch.manual_seed(0)
+    model = build(Config.fromfile(CONFIGS / f"demo/{name}_shapes.py").model, MODELS).train()
+    batch = _batch()
+    expected, graphs = model(batch), []
+
+    def backend(graph: torch.fx.GraphModule, inputs: list) -> Callable:
+        graphs.append(graph)
+        return graph
+
+    torch._dynamo.reset()
+    for module, method in model.regions():
+        function = getattr(module, method)
+        setattr(module, method, torch.compile(function, fullgraph=True, backend=backend))
+    torch.testing.assert_close(model(batch), expected)
+    # modules of one class have one graph, which takes their parameters as inputs
+    assert len(graphs) == len({(type(module), method) for module, method in model.regions()}) >= 3
 
 
 @pytest.mark.needs_gpu

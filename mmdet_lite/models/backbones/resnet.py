@@ -160,6 +160,8 @@ class ResNet(nn.Module):
 
     def _run(self, block: nn.Module, x: Tensor, folded: Sequence[Folded]) -> Tensor:
         if self.activation_checkpointing and self.training and torch.is_grad_enabled():
+            if torch.compiler.is_compiling():  # which recomputes maps alone, and traces no contexts
+                return checkpoint(block, x, folded, use_reentrant=False)
             contexts = nullcontext(), _fixed_statistics(block)  # of the forward pass, of the second
             return checkpoint(block, x, folded, use_reentrant=False, context_fn=lambda: contexts)
         return block(x, folded)

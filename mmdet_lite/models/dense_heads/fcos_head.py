@@ -153,6 +153,11 @@ class FCOSHead(nn.Module):
 
     def forward(self, feats: Sequence[Tensor]) -> FCOSOutput:
         """Run the layers on L maps (B, C, Hi, Wi) and flatten the levels."""
+        shapes = [tuple(feat.shape[-2:]) for feat in feats]
+        return FCOSOutput(*self.run_layers(feats), self.prior_generator(shapes, feats[0].device))
+
+    def run_layers(self, feats: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """What :class:`FCOSOutput` holds, without the points: what can be compiled."""
         logits, distances, centerness = [], [], []
         for feat, scale in zip(feats, self.scales, strict=True):
             hidden = self.cls_convs(feat)
@@ -160,12 +165,10 @@ class FCOSHead(nn.Module):
             centerness.append(flatten_map(self.conv_centerness(hidden), 1)[..., 0])
             sides = scale(self.conv_reg(self.reg_convs(feat)))
             distances.append(flatten_map(sides, 4).float().exp())
-        shapes = [tuple(feat.shape[-2:]) for feat in feats]
-        return FCOSOutput(
+        return (
             torch.cat(logits, dim=1).float(),
             torch.cat(distances, dim=1),
             torch.cat(centerness, dim=1).float(),
-            self.prior_generator(shapes, feats[0].device),
         )
 
     def loss(self, output: FCOSOutput, batch: Batch) -> dict[str, Tensor]:

@@ -139,17 +139,17 @@ class NanoDetPlusHead(nn.Module):
 
     def forward(self, feats: Sequence[Tensor]) -> NanoDetOutput:
         """Run the layers on L maps (B, C, Hi, Wi) and flatten the levels."""
+        shapes = [tuple(feat.shape[-2:]) for feat in feats]
+        return NanoDetOutput(*self.run_layers(feats), self.prior_generator(shapes, feats[0].device))
+
+    def run_layers(self, feats: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """What :class:`NanoDetOutput` holds, without the points: what can be compiled."""
         logits, sides = [], []
         for level, (feat, convs) in enumerate(zip(feats, self.convs, strict=True)):
             hidden = convs(feat)
             logits.append(flatten_map(self.conv_cls[level](hidden), self.num_classes))
             sides.append(flatten_map(self.conv_reg[level](hidden), 4 * self.bbox_coder.num_bins))
-        shapes = [tuple(feat.shape[-2:]) for feat in feats]
-        return NanoDetOutput(
-            torch.cat(logits, dim=1).float(),
-            torch.cat(sides, dim=1).float(),
-            self.prior_generator(shapes, feats[0].device),
-        )
+        return torch.cat(logits, dim=1).float(), torch.cat(sides, dim=1).float()
 
     def loss(
         self,

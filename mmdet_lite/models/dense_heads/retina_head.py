@@ -149,16 +149,18 @@ class RetinaHead(nn.Module):
 
     def forward(self, feats: Sequence[Tensor]) -> DenseOutput:
         """Run the layers on L maps (B, C, Hi, Wi) and flatten the levels."""
+        logits, deltas = self.run_layers(feats)
+        shapes = [tuple(feat.shape[-2:]) for feat in feats]
+        return DenseOutput(logits, deltas, self.anchor_generator(shapes, feats[0].device))
+
+    def run_layers(self, feats: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Logits (B, A, K) and deltas (B, A, 4), without the anchors: what can be compiled."""
         logits, deltas = [], []
         for feat in feats:
             scored = self.retina_cls(self.cls_convs(feat))
             logits.append(flatten_map(scored, self.num_classes))
             deltas.append(flatten_map(self.retina_reg(self.reg_convs(feat)), 4))
-        shapes = [tuple(feat.shape[-2:]) for feat in feats]
-        priors = self.anchor_generator(shapes, feats[0].device)
-        return DenseOutput(
-            torch.cat(logits, dim=1).float(), torch.cat(deltas, dim=1).float(), priors
-        )
+        return torch.cat(logits, dim=1).float(), torch.cat(deltas, dim=1).float()
 
     def loss(self, output: DenseOutput, batch: Batch) -> dict[str, Tensor]:
         """Losses of all anchors that are not ignored.

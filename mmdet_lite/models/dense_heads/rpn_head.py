@@ -116,14 +116,18 @@ class RPNHead(nn.Module):
 
     def forward(self, feats: Sequence[Tensor]) -> RPNOutput:
         """Run the layers on L maps (B, C, Hi, Wi) and flatten the levels."""
+        logits, deltas = self.run_layers(feats)
+        shapes = [tuple(feat.shape[-2:]) for feat in feats]
+        return RPNOutput(logits, deltas, self.anchor_generator(shapes, feats[0].device))
+
+    def run_layers(self, feats: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Logits (B, A) and deltas (B, A, 4), without the anchors: what can be compiled."""
         logits, deltas = [], []
         for feat in feats:
             hidden = F.relu(self.rpn_conv(feat), inplace=True)
             logits.append(flatten_map(self.rpn_cls(hidden), 1).squeeze(-1))
             deltas.append(flatten_map(self.rpn_reg(hidden), 4))
-        shapes = [tuple(feat.shape[-2:]) for feat in feats]
-        priors = self.anchor_generator(shapes, feats[0].device)
-        return RPNOutput(torch.cat(logits, dim=1).float(), torch.cat(deltas, dim=1).float(), priors)
+        return torch.cat(logits, dim=1).float(), torch.cat(deltas, dim=1).float()
 
     def loss(self, output: RPNOutput, batch: Batch) -> dict[str, Tensor]:
         """Losses of sampled anchors.

@@ -160,14 +160,16 @@ class YOLOv5Head(nn.Module):
 
     def forward(self, feats: Sequence[Tensor]) -> YOLOv5Output:
         """Run the layers on L maps (B, C, Hi, Wi) and flatten the levels."""
+        shapes = [tuple(feat.shape[-2:]) for feat in feats]
+        return YOLOv5Output(self.run_layers(feats), self.prior_generator(shapes, feats[0].device))
+
+    def run_layers(self, feats: Sequence[Tensor]) -> Tensor:
+        """What :class:`YOLOv5Output` holds, without the anchors: what can be compiled."""
         raw = [
             flatten_map(conv(feat), 5 + self.num_classes)
             for conv, feat in zip(self.convs, feats, strict=True)
         ]
-        shapes = [tuple(feat.shape[-2:]) for feat in feats]
-        return YOLOv5Output(
-            torch.cat(raw, dim=1).float(), self.prior_generator(shapes, feats[0].device)
-        )
+        return torch.cat(raw, dim=1).float()
 
     def loss(self, output: YOLOv5Output, batch: Batch) -> dict[str, Tensor]:
         """Means over each level's entries, or anchors, summed over the levels.

@@ -148,13 +148,16 @@ class YOLOv8Head(nn.Module):
 
     def forward(self, feats: Sequence[Tensor]) -> YOLOv8Output:
         """Run the branches on L maps (B, Ci, Hi, Wi) and flatten the levels."""
+        shapes = [tuple(feat.shape[-2:]) for feat in feats]
+        return YOLOv8Output(*self.run_layers(feats), self.prior_generator(shapes, feats[0].device))
+
+    def run_layers(self, feats: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """What :class:`YOLOv8Output` holds, without the points: what can be compiled."""
         logits, bins = [], []
         for feat, cls, reg in zip(feats, self.cls_branches, self.reg_branches, strict=True):
             logits.append(flatten_map(cls(feat), self.num_classes))
             bins.append(flatten_map(reg(feat), 4 * self.bbox_coder.num_bins))
-        shapes = [tuple(feat.shape[-2:]) for feat in feats]
-        priors = self.prior_generator(shapes, feats[0].device)
-        return YOLOv8Output(torch.cat(logits, dim=1).float(), torch.cat(bins, 1).float(), priors)
+        return torch.cat(logits, dim=1).float(), torch.cat(bins, dim=1).float()
 
     def loss(self, output: YOLOv8Output, batch: Batch) -> dict[str, Tensor]:
         """Losses of all points of the padded images.

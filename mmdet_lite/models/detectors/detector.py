@@ -79,6 +79,15 @@ class Detector(nn.Module):
             if name.partition(".")[0] not in self.training_only:
                 yield parameter
 
+    def regions(self) -> list[tuple[nn.Module, str]]:
+        """Modules, and the method of each that can be compiled: shapes follow from the images'.
+
+        A dense head has such a method apart from ``forward``, as its cache of priors cannot be.
+        """
+        parts = [self.backbone] if self.neck is None else [self.backbone, self.neck]
+        heads = [part for part in self.children() if hasattr(part, "run_layers")]
+        return [(part, "forward") for part in parts] + [(head, "run_layers") for head in heads]
+
     def extract(self, batch: Batch) -> Sequence[Tensor]:
         """L feature maps (B, C, Hi, Wi)."""
         feats = self.backbone(self.normalizer(batch.images, batch.shapes))

@@ -61,6 +61,10 @@ class NanoDetPlus(SingleStageDetector):
         self.detach_epoch = detach_epoch
         self.head_assigns_after_detach = head_assigns_after_detach
 
+    def regions(self) -> list[tuple[nn.Module, str]]:
+        """See :meth:`Detector.regions`."""
+        return [*super().regions(), (self.aux_neck, "forward"), (self.aux_head, "forward")]
+
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """All losses of a batch by name, scalars; those of the guide begin with 'aux_'."""
         maps = self.backbone(self.normalizer(batch.images, batch.shapes))

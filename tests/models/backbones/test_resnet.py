@@ -133,6 +133,17 @@ def test_activation_checkpointing_gives_the_same_gradients_and_statistics(depth,
     assert saving.layer2[0].bn1.momentum == 0.1
 
 
+def test_activation_checkpointing_can_be_compiled():
+    settings = dict(depth=18, out_indices=(0,))
+    plain, saving = _small(**settings), _small(**settings, activation_checkpointing=True)
+    expected, gradients = _outputs_and_gradients(plain.train())
+    saving.train().compile(fullgraph=True, backend="aot_eager")
+    outs, recomputed = _outputs_and_gradients(saving)
+    torch.testing.assert_close((outs, recomputed), (expected, gradients))
+    for (name, value), other in zip(saving.named_buffers(), plain.buffers(), strict=True):
+        torch.testing.assert_close(value, other, msg=name)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
