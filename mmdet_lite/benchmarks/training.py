@@ -143,7 +143,8 @@ def _compare(
     for name in list(runs)[:-1]:
         case, settings = f"{what}, {name}", {**asdict(size), "variant": name, "rounds": rounds}
         rows.append(time_row(case, seconds[name], seconds[PEER], PEER, settings))
-        rows.append(_rate_row(case, runs[name], median(seconds[name]), name, device, settings))
+        if name in counts:
+            rows.append(_rate_row(case, runs[name], median(seconds[name]), name, device, settings))
         rows.append(
             count_row(f"{case}: peak memory", memory[name], memory[PEER], PEER, "MB", settings)
         )
