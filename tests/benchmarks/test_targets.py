@@ -45,6 +45,6 @@ def test_both_take_as_many_positives():
 
 
 def test_other_thresholds_than_torchvision_s_are_refused():
-    cfg = _cfg(**{"model.rpn_head.assigner.pos_iou_thr": 0.2})
+    cfg = _cfg(**{"model.rpn_head.assigner.pos_iou_thr": 0.6})
     with pytest.raises(AssertionError, match="torchvision's positive anchors are others"):
         benchmark_targets(cfg, InputSize(1, 64, 64, 2), rounds=1)
