@@ -26,9 +26,8 @@ train = dict(
     max_iters=900,
     val_interval=450,
     log_interval=20,
-    channels_last=True,
     clip_grad_norm=35.0,
 )
-optimizer = dict(type="AdamW", lr=1e-3, weight_decay=0.05, fused=True)
+optimizer = dict(type="AdamW", lr=1e-3, weight_decay=0.05)
 param_groups = dict(norm_decay=0.0, bias_decay=0.0)
 schedule = dict(type="OneCycleSchedule", warmup_share=0.1)

@@ -49,9 +49,8 @@ train = dict(
     log_interval=20,
     best_metric="segm_mAP",
     precision="bf16",
-    channels_last=True,
     clip_grad_norm=10.0,
 )
-optimizer = dict(type="AdamW", lr=1.5e-3, weight_decay=0.05, fused=True)
+optimizer = dict(type="AdamW", lr=1.5e-3, weight_decay=0.05)
 param_groups = dict(norm_decay=0.0, bias_decay=0.0)
 schedule = dict(type="OneCycleSchedule", warmup_share=0.1)

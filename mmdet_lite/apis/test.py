@@ -28,7 +28,7 @@ from mmdet_lite.apis.tta import build_tta, read_tta
 from mmdet_lite.data.dataset import DetectionDataset
 from mmdet_lite.data.loader import DetectionLoader
 from mmdet_lite.engine.distributed import from_main, gather_to_main, is_main
-from mmdet_lite.engine.settings import AUTOCAST_DTYPES
+from mmdet_lite.engine.settings import AUTOCAST_DTYPES, weights_format
 from mmdet_lite.engine.watchdog import Watchdog
 from mmdet_lite.engine.weights import load_weights
 from mmdet_lite.structures.samples import Detections, ImageMeta, to_device
@@ -101,9 +101,8 @@ def test(
 
 def prepare_model(model: nn.Module, cfg: Config, device: torch.device) -> nn.Module:
     """Move a model to its device, in the memory format that the config asks for."""
-    channels_last = (cfg.get("train") or {}).get("channels_last", False)
-    memory_format = torch.channels_last if channels_last else torch.preserve_format
-    return model.to(device, memory_format=memory_format)
+    channels_last = (cfg.get("train") or {}).get("channels_last")
+    return model.to(device, memory_format=weights_format(channels_last, precision_of(cfg), device))
 
 
 def precision_of(cfg: Config) -> str:

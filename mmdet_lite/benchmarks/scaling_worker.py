@@ -162,8 +162,7 @@ class Stepper:
 
     def _prepare(self, model: nn.Module, settings: TrainSettings) -> nn.Module:
         model.to(self.device)
-        if settings.channels_last:
-            model.to(memory_format=torch.channels_last)
+        model.to(memory_format=settings.memory_format(self.device))
         if settings.sync_bn and world_size() > 1:
             return nn.SyncBatchNorm.convert_sync_batchnorm(model)
         return model

@@ -88,8 +88,8 @@ class Trainer:
     ):
         if settings.deterministic:
             use_deterministic_algorithms()
-        if settings.channels_last:
-            model = model.to(memory_format=torch.channels_last)
+        self.device = next(model.parameters()).device
+        model = model.to(memory_format=settings.memory_format(self.device))
         data.check_metric(settings.best_metric, "train.best_metric")
         self.model = model
         self.optimizer = optimizer
@@ -100,7 +100,6 @@ class Trainer:
         self.hooks = list(hooks)
         self.meta = meta or {}
         self.seed = seed
-        self.device = next(model.parameters()).device
         self.iteration = 0
         self.lr = 0.0  # of the step that ran last
         self.metrics: dict[str, float] = {}

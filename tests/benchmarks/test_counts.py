@@ -66,6 +66,7 @@ def test_what_does_not_wait_is_not(goes_on):
 
 def test_peak_memory_is_what_is_alive_at_a_time():
     def make():
+        torch.zeros(5_000_000)  # 20 MB, before it begins
         kept = torch.zeros(1_000_000)  # 4 MB
 
         def run() -> None:

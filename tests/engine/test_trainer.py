@@ -11,6 +11,7 @@ from torch import nn
 
 from mmdet_lite.engine.checkpoint import load_checkpoint, write_checkpoint
 from mmdet_lite.engine.hooks import EarlyStopping, Hook
+from mmdet_lite.engine.settings import weights_format
 
 
 class Recorder(Hook):
@@ -212,6 +213,21 @@ def test_reduced_precision_trains_with_float32_weights(make_trainer, toy_model, 
     assert ("skipped_steps" in records(trainer, "train")[0]) == (precision == "fp16")
 
 
+@pytest.mark.parametrize(
+    ("chosen", "precision", "device", "expected"),
+    [
+        (None, "float32", "cpu", True),
+        (None, "bf16", "cuda", True),
+        (None, "float32", "cuda", False),
+        (True, "float32", "cuda", True),
+        (False, "bf16", "cpu", False),
+    ],
+)
+def test_memory_format_follows_device_and_precision(chosen, precision, device, expected):
+    chosen_format = weights_format(chosen, precision, torch.device(device))
+    assert chosen_format == (torch.channels_last if expected else torch.preserve_format)
+
+
 def test_channels_last_is_the_weights_memory_format(make_trainer):
     trainer = make_trainer(evaluate=None, max_iters=1, channels_last=True)
     trainer.train()
@@ -283,13 +299,13 @@ def test_weights_after_a_bad_step_are_not_validated(make_trainer, toy_model):
 
 
 class Spoil(Hook):
-    """Makes the gradient of one iteration infinite, by a loss of its own."""
+    """Gives the images of some iterations infinite values, so that the losses are not finite."""
 
     def __init__(self, *iterations):
         self.iterations = iterations
 
     def before_step(self, trainer, batch):
-        batch.images.fill_(1e30 if trainer.iteration in self.iterations else 0.5)
+        batch.images.fill_(torch.inf if trainer.iteration in self.iterations else 0.5)
 
 
 class SpoilGradient(Hook):
