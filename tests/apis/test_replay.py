@@ -15,6 +15,7 @@ from torch.nn.utils import get_total_norm
 from mmdet_lite.apis.build import build_dataset, build_model, build_train
 from mmdet_lite.apis.replay import replay
 from mmdet_lite.apis.replay_report import report
+from mmdet_lite.apis.test import prepare_model
 from mmdet_lite.apis.train import train
 from mmdet_lite.engine.batch_dump import save_batch
 from mmdet_lite.engine.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
@@ -49,7 +50,7 @@ def dump(folder: Path, cfg: Config, spoil=lambda model: None, **info) -> Path:
     tiny = Config.fromfile(TINY)
     dataset, source = build_dataset(tiny, "train", 3), build_model(tiny)
     batch = next(iter(build_train(tiny, dataset, source, 0)))
-    model = build_model(cfg).train()
+    model = prepare_model(build_model(cfg), cfg, torch.device("cpu")).train()
     spoil(model)
     weights = {"model": model.state_dict(), "meta": {"classes": list(dataset.classes)}}
     save_checkpoint(weights, folder / "weights.pth")
