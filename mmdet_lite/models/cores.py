@@ -16,6 +16,7 @@ import torch
 import torchvision  # noqa: F401 - it registers its operators
 from torch import Tensor
 
+_is_fork = False
 _ROIS_A_PIECE = 32
 _CHANNELS_A_PIECE = 32  # few, as a piece of the gradient is in memory twice
 
@@ -30,7 +31,7 @@ def run_on_cores(tasks: Sequence[Callable[[], Any]]) -> list[Any]:
         Their results, in order.
     """
     run = partial(_run, is_inference=torch.is_inference_mode_enabled())
-    if min(torch.get_num_threads(), len(tasks)) < 2:
+    if _is_fork or min(torch.get_num_threads(), len(tasks)) < 2:
         return [run(task) for task in tasks]
     return list(_pool(torch.get_num_threads()).map(run, tasks))
 
@@ -53,7 +54,13 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return pool
 
 
-os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not come along
+def _stay_alone() -> None:
+    """Threads do not come along into a fork, and OpenMP may start none there."""
+    global _is_fork
+    _is_fork = True
+
+
+os.register_at_fork(after_in_child=_stay_alone)
 
 
 def _alone(ready: threading.Barrier) -> None:

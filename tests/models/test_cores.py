@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -81,13 +82,13 @@ def test_number_of_threads_stays(threads):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
-def test_forked_process_has_threads_of_its_own(threads):
+def test_forked_process_needs_no_threads(threads):
     """The workers of a loader are forks of a process whose threads they do not have."""
     run_on_cores([lambda: torch.ones(1)] * 2)
     child = os.fork()
     if not child:
-        results = run_on_cores([lambda i=i: i for i in range(3)])
-        os._exit(results != [0, 1, 2])
+        results = run_on_cores([lambda i=i: (i, threading.current_thread()) for i in range(3)])
+        os._exit(results != [(i, threading.current_thread()) for i in range(3)])
     assert os.waitpid(child, 0)[1] == 0
 
 
