@@ -60,7 +60,8 @@ def _stay_alone() -> None:
     _is_fork = True
 
 
-os.register_at_fork(after_in_child=_stay_alone)
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no forks
+    os.register_at_fork(after_in_child=_stay_alone)
 
 
 def _alone(ready: threading.Barrier) -> None:
