@@ -27,6 +27,7 @@ _FREE = {
 _HEAVY = {
     *("convolution", "convolution_backward", "mm", "addmm", "bmm", "baddbmm"),
     *("_convolution", "mkldnn_convolution", "linear", "mkldnn_linear"),
+    *("conv2d", "conv_transpose2d", "matmul"),  # seen so in inference mode
 }
 # Their result's size depends on values, or they hand values to the host.
 _WAITS = {
@@ -61,14 +62,18 @@ class Counts:
 
 
 def count(function: Callable[[], Any]) -> Counts:
-    """Run a function once and count.
+    """Run a function once and count, on one thread: what others do is not seen.
 
     Args:
         function: what to run.
     """
-    counts = Counts()
-    with _Methods(counts), _Operations(counts):
-        function()
+    counts, threads = Counts(), torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with _Methods(counts), _Operations(counts):
+            function()
+    finally:
+        torch.set_num_threads(threads)
     return counts
 
 

@@ -31,16 +31,21 @@ def peak_memory(make: Callable[[], Run], device: torch.device) -> float:
         run = make()
         gc.collect()
         torch.cuda.reset_peak_memory_stats(device)
-        run(), run()
+        _run_twice(run)
         return (torch.cuda.max_memory_allocated(device) - before) / 1e6
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
         run = make()
         gc.collect()
         with record_function(_RUNS):
-            run(), run()
+            _run_twice(run)
     events = profiled.profiler.kineto_results.events()
     begin = next(event.start_ns() for event in events if event.name() == _RUNS)
     return _peak((event for event in events if event.name() == "[memory]"), begin) / 1e6
+
+
+def _run_twice(run: Run) -> None:
+    run()
+    run()
 
 
 def _peak(events: Iterable, begin: int) -> int:

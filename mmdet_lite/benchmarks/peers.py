@@ -5,14 +5,34 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from mmengine.config import Config
 from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN, MaskRCNN
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.ops import FrozenBatchNorm2d
 
+from mmdet_lite.apis.config import require
 from mmdet_lite.structures.samples import Batch
 
 TRAINED_STAGES = 3  # of the four; the stem and the first are frozen, as in our 1x configs
+
+
+def kind_of(cfg: Config) -> tuple[int, bool]:
+    """Number of classes of a config's model, and whether it has masks.
+
+    Raises:
+        ValueError: there is no model, or none that torchvision has too.
+    """
+    require(cfg, ("model",))
+    head = cfg.model.get("roi_head")
+    backbone = cfg.model.get("backbone", {})
+    if head is None or backbone.get("type") != "ResNet" or backbone.get("depth") != 50:
+        raise ValueError(
+            "the benchmark compares Faster and Mask R-CNN with a ResNet-50 and FPN, which "
+            "torchvision has too; give a config of one of them, such as "
+            "configs/mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py"
+        )
+    return head.bbox_head.num_classes, head.get("mask_head") is not None
 
 
 def torchvision_detector(num_classes: int, with_masks: bool, batch: Batch) -> nn.Module:
@@ -76,7 +96,7 @@ def torchvision_inputs(batch: Batch) -> tuple[list[Tensor], list[dict[str, Tenso
 
 
 def training_step(
-    model: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, autocast: Callable
+    model: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch
 ) -> Callable[[], None]:
     """A step as torchvision's reference training makes it.
 
@@ -84,14 +104,11 @@ def training_step(
         model: in training mode, on the batch's device.
         optimizer: over its trainable parameters.
         batch: images and targets.
-        autocast: makes the context of the forward pass.
     """
     images, targets = torchvision_inputs(batch)
 
     def step() -> None:
-        with autocast():
-            losses = model(images, targets)
-            total = sum(losses.values())
+        total = sum(model(images, targets).values())
         total.item()  # its reference script reads the losses in every step, to end a run at NaN
         optimizer.zero_grad()
         total.backward()

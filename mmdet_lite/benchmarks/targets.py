@@ -17,7 +17,7 @@ from mmdet_lite.apis.build import choose_device
 from mmdet_lite.benchmarks.counts import count
 from mmdet_lite.benchmarks.inputs import InputSize, random_batch
 from mmdet_lite.benchmarks.memory import peak_memory
-from mmdet_lite.benchmarks.peers import torchvision_inputs
+from mmdet_lite.benchmarks.peers import kind_of, torchvision_inputs
 from mmdet_lite.benchmarks.rows import Row, Run, count_row, take_turns, time_row
 from mmdet_lite.models.dense_heads.rpn_head import RPNOutput
 from mmdet_lite.models.targets import BoxTargets, anchor_target, bbox_target
@@ -40,10 +40,12 @@ def benchmark_targets(cfg: Config, size: InputSize, rounds: int = 10, warmup: in
         For each of four cases a row of times, operations, waits and peak memory.
 
     Raises:
+        ValueError: the config's model is not one that torchvision has.
         AssertionError: an anchor is positive that is not torchvision's.
     """
     device = choose_device()
-    batch = to_device(random_batch(size, cfg.model.roi_head.bbox_head.num_classes, False), device)
+    num_classes, _ = kind_of(cfg)
+    batch = to_device(random_batch(size, num_classes, with_masks=False), device)
     cases = _RPNCase(cfg, batch).runs() | _RoICase(cfg, batch).runs()
     rows = []
     for case, (ours, peer) in cases.items():

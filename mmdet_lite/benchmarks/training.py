@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -14,7 +14,7 @@ from mmengine.config import Config
 from torch import nn
 
 from mmdet_lite.apis.build import build_model, choose_device
-from mmdet_lite.apis.config import require, section
+from mmdet_lite.apis.config import section
 from mmdet_lite.benchmarks import peers
 from mmdet_lite.benchmarks.ceiling import count_flops, product_rate
 from mmdet_lite.benchmarks.counts import Counts, count
@@ -28,7 +28,7 @@ from mmdet_lite.engine.progress import HostCopy, total_loss
 from mmdet_lite.engine.settings import AUTOCAST_DTYPES, TrainSettings
 from mmdet_lite.engine.update import WeightUpdate
 from mmdet_lite.registry import SCHEDULES, build
-from mmdet_lite.structures.samples import Batch, to_device
+from mmdet_lite.structures.samples import to_device
 
 PEER = "torchvision"
 
@@ -56,6 +56,16 @@ class Variant:
         """For people."""
         words = [word for word in _WORDS if getattr(self, word)]
         return ", ".join([self.precision, *words])
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of convolutions and products."""
+        return AUTOCAST_DTYPES[self.precision] or torch.float32
+
+    def autocast(self, device: torch.device) -> Callable:
+        """Makes the context of the forward pass."""
+        enabled = self.dtype is not torch.float32
+        return partial(torch.autocast, device.type, self.dtype, enabled=enabled)
 
 
 def parse_variant(text: str) -> Variant:
@@ -89,18 +99,15 @@ def benchmark_train(
         rounds, warmup: turns of each, and before these.
 
     Returns:
-        For each variant a row of times and one of peak memory; a row each of operations and waits,
-        which cannot be seen of compiled ones.
+        For each variant a row of times and one of peak memory; rows of the rate, operations and
+        waits, which cannot be seen of compiled ones.
 
     Raises:
         ValueError: the config's model is not one that torchvision has.
     """
-    device = choose_device()
-    batch = to_device(_batch(cfg, size), device)
-    runs = {variant.name: partial(_our_step, cfg, variant, batch) for variant in variants}
-    runs[PEER] = partial(_their_step, cfg, batch)
-    compiled = {variant.name for variant in variants if variant.compile}
-    return _compare("training step", runs, size, rounds, warmup, device, uncounted=compiled)
+    match = _Match(cfg, size)
+    runs = {variant: partial(match.our_step, variant) for variant in variants}
+    return _compare("training step", match, runs, match.their_step, rounds, warmup)
 
 
 def benchmark_infer(
@@ -118,54 +125,122 @@ def benchmark_infer(
     """
     if any(variant.compile for variant in variants):
         raise ValueError("--variants: ',compile' is for training steps; detection is not compiled")
-    device = choose_device()
-    batch = to_device(_batch(cfg, size), device)
-    runs = {variant.name: partial(_our_detection, cfg, variant, batch) for variant in variants}
-    runs[PEER] = partial(_their_detection, cfg, batch)
-    return _compare("detection", runs, size, rounds, warmup, device)
+    match = _Match(cfg, size)
+    runs = {variant: partial(match.our_detection, variant) for variant in variants}
+    return _compare("detection", match, runs, match.their_detection, rounds, warmup)
+
+
+class _Match:
+    """Our model and torchvision's, with the same weights, before the same images.
+
+    Args:
+        cfg: of a Faster or Mask R-CNN with a ResNet-50 and FPN.
+        size: of the inputs.
+    """
+
+    def __init__(self, cfg: Config, size: InputSize):
+        self.cfg, self.size = cfg, size
+        self.device = choose_device()
+        self.num_classes, self.with_masks = peers.kind_of(cfg)
+        batch = random_batch(size, self.num_classes, self.with_masks)
+        self.batch = to_device(batch, self.device)
+        self.weights = convert_torchvision_state_dict(self.their_model().state_dict())
+
+    def their_model(self) -> nn.Module:
+        """The same in every call."""
+        return peers.torchvision_detector(self.num_classes, self.with_masks, self.batch)
+
+    def our_model(self, variant: Variant) -> nn.Module:
+        """With the weights of torchvision's."""
+        model = build_model(self.cfg)
+        model.load_state_dict(self.weights)
+        model = model.to(self.device)
+        return model.to(memory_format=torch.channels_last) if variant.channels_last else model
+
+    def our_step(self, variant: Variant) -> Run:
+        """The step that training makes, with its checks of losses and gradients."""
+        cfg, batch, model = self.cfg, self.batch, self.our_model(variant).train()
+        settings = TrainSettings(**section(cfg, "train", TrainSettings))
+        settings = replace(settings, precision=variant.precision)
+        rules = section(cfg, "param_groups")
+        optimizer = build_optimizer({**section(cfg, "optimizer"), "lr": _LR}, model, rules)
+        update = WeightUpdate(model, optimizer, build(cfg.schedule, SCHEDULES), settings, 1000)
+        autocast = variant.autocast(self.device)
+        regions = CompiledRegions(model, "default") if variant.compile else None
+
+        def step() -> None:
+            compiled = nullcontext() if regions is None else regions.step(batch.images.shape)
+            with autocast(), compiled:
+                losses = model(batch)
+            total = total_loss(losses)
+            numbers = HostCopy({**losses, "loss": total})
+            update.backward(total, 0)
+            numbers.read()
+            update.gradient_norm()
+            update.apply()
+
+        return step
+
+    def their_step(self) -> Run:
+        """The step of torchvision's reference training."""
+        model = self.their_model().train()
+        trained = [p for p in model.parameters() if p.requires_grad]
+        optimizer = torch.optim.SGD(trained, lr=_LR, momentum=0.9, weight_decay=1e-4)
+        return peers.training_step(model, optimizer, self.batch)
+
+    def our_detection(self, variant: Variant) -> Run:
+        """From pixels to boxes and mask probabilities."""
+        model, autocast = self.our_model(variant).eval(), variant.autocast(self.device)
+
+        def detect() -> None:
+            with torch.inference_mode(), autocast():
+                model(self.batch)
+
+        return detect
+
+    def their_detection(self) -> Run:
+        """The same of torchvision's."""
+        model = self.their_model().eval()
+        images, _ = peers.torchvision_inputs(self.batch)
+
+        def detect() -> None:
+            with torch.inference_mode():
+                model(images)
+
+        return detect
 
 
 def _compare(
     what: str,
-    makers: dict[str, Callable[[], Run]],
-    size: InputSize,
+    match: _Match,
+    ours: dict[Variant, Callable[[], Run]],
+    theirs: Callable[[], Run],
     rounds: int,
     warmup: int,
-    device: torch.device,
-    uncounted: Set[str] = frozenset(),
 ) -> list[Row]:
-    """Times, peak memory and, but for some, counts of each against the last one."""
-    memory = {name: peak_memory(make, device) for name, make in makers.items()}
+    """Times, peak memory and, but for compiled variants, counts of each against torchvision's."""
+    makers = {**ours, PEER: theirs}
+    memory = {name: peak_memory(make, match.device) for name, make in makers.items()}
     runs = {name: make() for name, make in makers.items()}
-    counts = {name: count(run) for name, run in runs.items() if name not in uncounted}
-    seconds = take_turns(runs, rounds, warmup, device)
+    # What is compiled does not show its operations.
+    counts = {n: count(run) for n, run in runs.items() if n == PEER or not n.compile}
+    seconds = take_turns(runs, rounds, warmup, match.device)
     rows = []
-    for name in list(runs)[:-1]:
-        case, settings = f"{what}, {name}", {**asdict(size), "variant": name, "rounds": rounds}
-        rows.append(time_row(case, seconds[name], seconds[PEER], PEER, settings))
-        if name in counts:
-            rows.append(_rate_row(case, runs[name], median(seconds[name]), name, device, settings))
-        rows.append(
-            count_row(f"{case}: peak memory", memory[name], memory[PEER], PEER, "MB", settings)
-        )
-        if name in counts:
-            rows += _count_rows(case, counts[name], counts[PEER], settings)
+    for variant in ours:
+        case = f"{what}, {variant.name}"
+        settings = {**asdict(match.size), "variant": variant.name, "rounds": rounds}
+        rows.append(time_row(case, seconds[variant], seconds[PEER], PEER, settings))
+        peaks = memory[variant], memory[PEER]
+        rows.append(count_row(f"{case}: peak memory", *peaks, PEER, "MB", settings))
+        if variant in counts:
+            rates = (
+                count_flops(runs[variant]) / median(seconds[variant]) / 1e9,
+                product_rate(variant.dtype, match.device) / 1e9,
+            )
+            product = "a large product"
+            rows.append(count_row(f"{case}: rate", *rates, product, "GFLOP/s", settings))
+            rows += _count_rows(case, counts[variant], counts[PEER], settings)
     return rows
-
-
-def _rate_row(
-    case: str,
-    run: Run,
-    seconds: float,
-    variant: str,
-    device: torch.device,
-    settings: dict[str, Any],
-) -> Row:
-    """How near a variant comes to what the machine can do."""
-    dtype = AUTOCAST_DTYPES[variant.partition(",")[0]] or torch.float32
-    rates = count_flops(run) / seconds, product_rate(dtype, device)
-    ours, peer = (rate / 1e9 for rate in rates)
-    return count_row(f"{case}: rate", ours, peer, "a large product", "GFLOP/s", settings)
 
 
 def _count_rows(case: str, ours: Counts, peer: Counts, settings: dict[str, Any]) -> list[Row]:
@@ -178,94 +253,3 @@ def _count_rows(case: str, ours: Counts, peer: Counts, settings: dict[str, Any])
         count_row(f"{case}: {name}", a, b, PEER, unit, settings)
         for name, (a, b, unit) in kinds.items()
     ]
-
-
-def _batch(cfg: Config, size: InputSize) -> Batch:
-    require(cfg, ("model",))
-    num_classes, with_masks = _kind(cfg)
-    return random_batch(size, num_classes, with_masks)
-
-
-def _kind(cfg: Config) -> tuple[int, bool]:
-    """Number of classes, and whether there are masks."""
-    head = cfg.model.get("roi_head")
-    backbone = cfg.model.get("backbone", {})
-    if head is None or backbone.get("type") != "ResNet" or backbone.get("depth") != 50:
-        raise ValueError(
-            "the benchmark compares Faster and Mask R-CNN with a ResNet-50 and FPN, which "
-            "torchvision has too; give a config of one of them, such as "
-            "configs/mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py"
-        )
-    return head.bbox_head.num_classes, head.get("mask_head") is not None
-
-
-def _their_model(cfg: Config, batch: Batch) -> nn.Module:
-    return peers.torchvision_detector(*_kind(cfg), batch)
-
-
-def _our_model(cfg: Config, variant: Variant, batch: Batch) -> nn.Module:
-    """With the weights of torchvision's."""
-    model = build_model(cfg)
-    converted = convert_torchvision_state_dict(_their_model(cfg, batch).state_dict())
-    model.load_state_dict(converted)
-    model = model.to(batch.images.device)
-    return model.to(memory_format=torch.channels_last) if variant.channels_last else model
-
-
-def _autocast(precision: str, device: torch.device) -> Callable:
-    dtype = AUTOCAST_DTYPES[precision]
-    return partial(torch.autocast, device.type, dtype) if dtype else nullcontext
-
-
-def _our_step(cfg: Config, variant: Variant, batch: Batch) -> Run:
-    """The step that training makes, with its checks of losses and gradients."""
-    model = _our_model(cfg, variant, batch).train()
-    settings = TrainSettings(**section(cfg, "train", TrainSettings))
-    settings = replace(settings, precision=variant.precision)
-    rules = section(cfg, "param_groups")
-    optimizer = build_optimizer({**section(cfg, "optimizer"), "lr": _LR}, model, rules)
-    update = WeightUpdate(model, optimizer, build(cfg.schedule, SCHEDULES), settings, 1000)
-    autocast = _autocast(variant.precision, batch.images.device)
-    regions = CompiledRegions(model, "default") if variant.compile else None
-
-    def step() -> None:
-        compiled = nullcontext() if regions is None else regions.step(batch.images.shape)
-        with autocast(), compiled:
-            losses = model(batch)
-        total = total_loss(losses)
-        numbers = HostCopy({**losses, "loss": total})
-        update.backward(total, 0)
-        numbers.read()
-        update.gradient_norm()
-        update.apply()
-
-    return step
-
-
-def _their_step(cfg: Config, batch: Batch) -> Run:
-    model = _their_model(cfg, batch).train()
-    trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.SGD(trained, lr=_LR, momentum=0.9, weight_decay=1e-4)
-    return peers.training_step(model, optimizer, batch, nullcontext)
-
-
-def _our_detection(cfg: Config, variant: Variant, batch: Batch) -> Run:
-    model = _our_model(cfg, variant, batch).eval()
-    autocast = _autocast(variant.precision, batch.images.device)
-
-    def detect() -> None:
-        with torch.inference_mode(), autocast():
-            model(batch)
-
-    return detect
-
-
-def _their_detection(cfg: Config, batch: Batch) -> Run:
-    model = _their_model(cfg, batch).eval()
-    images, _ = peers.torchvision_inputs(batch)
-
-    def detect() -> None:
-        with torch.inference_mode():
-            model(images)
-
-    return detect

@@ -129,19 +129,8 @@ class RoIAlignOnCores(torch.autograd.Function):
         return None, None, None, None, None, None, *maps
 
 
-def _align(
-    out: Tensor,
-    rows: Tensor,
-    feat: Tensor,
-    boxes: Tensor,
-    scale: float,
-    height: int,
-    width: int,
-    ratio: int,
-    aligned: bool,
-) -> None:
-    pooled = torch.ops.torchvision.roi_align(feat, boxes, scale, height, width, ratio, aligned)
-    out.index_copy_(0, rows, pooled)
+def _align(out: Tensor, rows: Tensor, feat: Tensor, *settings: Any) -> None:
+    out.index_copy_(0, rows, torch.ops.torchvision.roi_align(feat, *settings))
 
 
 def _align_back(
@@ -152,11 +141,7 @@ def _align_back(
     scale: float,
     height: int,
     width: int,
-    ratio: int,
-    aligned: bool,
+    *sampling: Any,
 ) -> None:
-    out.copy_(
-        torch.ops.torchvision._roi_align_backward(
-            grad[rows], boxes, scale, height, width, *out.shape, ratio, aligned
-        )
-    )
+    where = (boxes, scale, height, width, *out.shape)
+    out.copy_(torch.ops.torchvision._roi_align_backward(grad[rows], *where, *sampling))

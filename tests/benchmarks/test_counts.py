@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
+from torch import nn
 
 from mmdet_lite.benchmarks.counts import count
 from mmdet_lite.benchmarks.memory import peak_memory
+from mmdet_lite.models.cores import RoIAlignOnCores
 
 X = torch.arange(6.0).reshape(2, 3)
 
@@ -17,6 +21,27 @@ def test_views_are_free_and_products_are_apart():
     assert counts.names["add"] == counts.names["exp"] == 1
     # the transposed matrix has to be copied for the new shape
     assert counts.operations == 2 + counts.names["clone"]
+
+
+def test_convolutions_are_apart_in_inference_mode_too():
+    layers = nn.Sequential(nn.Conv2d(2, 3, 1), nn.ConvTranspose2d(3, 1, 2), nn.Linear(7, 4))
+    with torch.inference_mode():
+        counts = count(lambda: layers(torch.ones(1, 2, 6, 6)))
+    assert counts.heavy == 3
+
+
+def test_what_would_be_done_on_other_threads_is_counted():
+    rois, level = torch.tensor([[0.0, 1, 1, 9, 9]] * 40), torch.zeros(40, dtype=torch.long)
+    feats = torch.rand(1, 2, 16, 16, requires_grad=True)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        pool = partial(RoIAlignOnCores.apply, rois, level, 7, (1.0,), 2, True, feats)
+        counts = count(lambda: pool().sum().backward())
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert counts.names["roi_align"] == counts.names["_roi_align_backward"] == 1
 
 
 def test_backward_pass_is_counted():

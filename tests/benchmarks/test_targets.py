@@ -48,3 +48,8 @@ def test_other_thresholds_than_torchvision_s_are_refused():
     cfg = _cfg(**{"model.rpn_head.assigner.pos_iou_thr": 0.6})
     with pytest.raises(AssertionError, match="torchvision's positive anchors are others"):
         benchmark_targets(cfg, InputSize(1, 64, 64, 2), rounds=1)
+
+
+def test_other_models_are_refused():
+    with pytest.raises(ValueError, match="with a ResNet-50 and FPN"):
+        benchmark_targets(load_config("retinanet/retinanet_r50_fpn_1x_coco.py"), InputSize())

@@ -21,9 +21,8 @@ FASTER = "faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py"
 
 @pytest.fixture(scope="module")
 def models():
-    cfg = load_config(MASK)
-    batch = training._batch(cfg, SIZE)
-    return training._our_model(cfg, training.Variant(), batch), training._their_model(cfg, batch)
+    match = training._Match(load_config(MASK), SIZE)
+    return match.our_model(training.Variant()), match.their_model()
 
 
 def test_inputs_are_inside_their_images_and_the_same_for_the_peer():
@@ -70,7 +69,7 @@ def test_rows_are_written(run_cli, tmp_path, what):
         for row in json.loads((tmp_path / "rows.json").read_text())
     }
     assert list(rows) == [
-        *("", "rate", "peak memory", "other than convolutions and products"),
+        *("", "peak memory", "rate", "other than convolutions and products"),
         *("convolutions and products", "host waits"),
     ]
     assert rows[""]["settings"]["variant"] == "bf16, channels_last"
