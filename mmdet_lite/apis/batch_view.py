@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mmdet_lite.apis.browse import draw_batch
 from mmdet_lite.structures.masks import InstanceMasks
+from mmdet_lite.structures.packed_bitmaps import PackedBitmaps
 from mmdet_lite.structures.samples import Batch
 from mmdet_lite.visualization.draw import save_image
 
@@ -76,7 +77,7 @@ def _bitmaps(batch: Batch, image: int) -> Tensor | None:
         return None
     masks = batch.gt.masks[image]
     if not isinstance(masks, InstanceMasks):
-        return masks
+        return masks.unpack()
     size = tuple(batch.images.shape[-2:])
     padded = torch.zeros(batch.gt.valid.shape[1], *size, dtype=torch.uint8)
     padded[batch.gt.valid[image]] = torch.from_numpy(masks.pad(size).bitmaps())
@@ -103,6 +104,7 @@ def _drawable(batch: Batch) -> Batch:
     masks = None
     if gt.masks is not None:
         masks = torch.stack([_bitmaps(batch, i) for i in range(len(batch.metas))])
+        masks = PackedBitmaps.pack(masks)
     gt = replace(
         gt,
         valid=gt.valid & gt.boxes.isfinite().all(dim=-1),

@@ -78,7 +78,7 @@ def draw_batch(batch: Batch, classes: Sequence[str]) -> Iterator[tuple[int, np.n
             gt.boxes[i].numpy()[valid],
             gt.labels[i].numpy()[valid],
             classes,
-            masks=None if gt.masks is None else gt.masks[i].numpy()[valid].astype(bool),
+            masks=None if gt.masks is None else gt.masks[i].unpack().numpy()[valid].astype(bool),
             ignore_boxes=gt.ignore_boxes[i].numpy()[gt.ignore_valid[i].numpy()],
         )
         yield meta.image_id, picture

@@ -106,6 +106,8 @@ def _step_arguments(parser: argparse.ArgumentParser, batch: int, rounds: int) ->
         "training, ',compile' (float32 bf16,channels_last)",
     )
     parser.add_argument("--warmup", type=positive, default=2, help="turns that do not count (2)")
+    text = "write a trace of one run of each contender, for https://ui.perfetto.dev"
+    parser.add_argument("--trace", metavar="DIR", type=Path, help=text)
     _add_rounds(parser, rounds)
     _add_json(parser)
 
@@ -142,7 +144,8 @@ def _run_steps(benchmark: Callable, args: argparse.Namespace) -> None:
 
     cfg = load_config(args.config, args.cfg_options)
     variants = [parse_variant(text) for text in args.variants]
-    _report(lambda: benchmark(cfg, _input_size(args), variants, args.rounds, args.warmup), args)
+    turns = args.rounds, args.warmup
+    _report(lambda: benchmark(cfg, _input_size(args), variants, *turns, args.trace), args)
 
 
 def _startup_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mmdet_lite.structures.packed_bitmaps import PackedBitmaps
 from mmdet_lite.structures.samples import Batch, GroundTruth, ImageMeta
 
 
@@ -39,7 +40,7 @@ def random_batch(size: InputSize, num_classes: int, with_masks: bool, seed: int 
     Args:
         size: of the batch.
         num_classes: K.
-        with_masks: add bitmaps (B, G, H, W).
+        with_masks: add packed bitmaps (B, G, H, W).
         seed: of everything.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -64,7 +65,7 @@ def random_batch(size: InputSize, num_classes: int, with_masks: bool, seed: int 
         valid=torch.ones(shape, dtype=torch.bool),
         ignore_boxes=torch.zeros(size.batch, 1, 4),
         ignore_valid=torch.zeros(size.batch, 1, dtype=torch.bool),
-        masks=_ellipses(boxes, padded) if with_masks else None,
+        masks=PackedBitmaps.pack(_ellipses(boxes, padded)) if with_masks else None,
     )
     picture = (size.height, size.width)
     return Batch(

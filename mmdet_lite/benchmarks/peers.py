@@ -90,7 +90,7 @@ def torchvision_inputs(batch: Batch) -> tuple[list[Tensor], list[dict[str, Tenso
     for i, (height, width) in enumerate(batch.shapes.tolist()):
         target = {"boxes": batch.gt.boxes[i], "labels": batch.gt.labels[i] + 1}
         if batch.gt.masks is not None:
-            target["masks"] = batch.gt.masks[i, :, :height, :width]
+            target["masks"] = batch.gt.masks[i].unpack()[:, :height, :width]
         targets.append(target)
     return images, targets
 

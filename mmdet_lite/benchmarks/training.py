@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -20,6 +21,7 @@ from mmdet_lite.benchmarks.ceiling import count_flops, product_rate
 from mmdet_lite.benchmarks.counts import Counts, count
 from mmdet_lite.benchmarks.inputs import InputSize, random_batch
 from mmdet_lite.benchmarks.memory import peak_memory
+from mmdet_lite.benchmarks.profiling import count_launches, save_trace
 from mmdet_lite.benchmarks.rows import Row, Run, count_row, take_turns, time_row
 from mmdet_lite.compat.torchvision import convert_torchvision_state_dict
 from mmdet_lite.engine.compiled_regions import CompiledRegions
@@ -89,6 +91,7 @@ def benchmark_train(
     variants: Sequence[Variant],
     rounds: int = 10,
     warmup: int = 2,
+    traces: Path | None = None,
 ) -> list[Row]:
     """Time whole training steps: losses, gradients, update of the weights.
 
@@ -97,17 +100,18 @@ def benchmark_train(
         size: of the inputs.
         variants: of ours; torchvision's computes in float32.
         rounds, warmup: turns of each, and before these.
+        traces: folder for a profiler's trace of one run of each.
 
     Returns:
-        For each variant a row of times and one of peak memory; rows of the rate, operations and
-        waits, which cannot be seen of compiled ones.
+        For each variant a row of times and one of peak memory, on a GPU one of kernel launches;
+        rows of the rate, operations and waits, which cannot be seen of compiled ones.
 
     Raises:
         ValueError: the config's model is not one that torchvision has.
     """
     match = _Match(cfg, size)
     runs = {variant: partial(match.our_step, variant) for variant in variants}
-    return _compare("training step", match, runs, match.their_step, rounds, warmup)
+    return _compare("training step", match, runs, match.their_step, rounds, warmup, traces)
 
 
 def benchmark_infer(
@@ -116,6 +120,7 @@ def benchmark_infer(
     variants: Sequence[Variant],
     rounds: int = 10,
     warmup: int = 2,
+    traces: Path | None = None,
 ) -> list[Row]:
     """Time detection, from pixels to boxes and mask probabilities; arguments as in
     :func:`benchmark_train`.
@@ -127,7 +132,7 @@ def benchmark_infer(
         raise ValueError("--variants: ',compile' is for training steps; detection is not compiled")
     match = _Match(cfg, size)
     runs = {variant: partial(match.our_detection, variant) for variant in variants}
-    return _compare("detection", match, runs, match.their_detection, rounds, warmup)
+    return _compare("detection", match, runs, match.their_detection, rounds, warmup, traces)
 
 
 class _Match:
@@ -217,14 +222,22 @@ def _compare(
     theirs: Callable[[], Run],
     rounds: int,
     warmup: int,
+    traces: Path | None,
 ) -> list[Row]:
     """Times, peak memory and, but for compiled variants, counts of each against torchvision's."""
     makers = {**ours, PEER: theirs}
     memory = {name: peak_memory(make, match.device) for name, make in makers.items()}
     runs = {name: make() for name, make in makers.items()}
+    for run in runs.values():
+        run()  # makes what later runs use: anchors, the optimizer's state, compiled code
     # What is compiled does not show its operations.
     counts = {n: count(run) for n, run in runs.items() if n == PEER or not n.compile}
     seconds = take_turns(runs, rounds, warmup, match.device)
+    is_gpu = match.device.type == "cuda"
+    launches = {name: count_launches(run) for name, run in runs.items()} if is_gpu else {}
+    for name, run in runs.items() if traces else ():
+        file_name = name if name == PEER else name.name.replace(", ", "_")
+        save_trace(run, traces / f"{file_name}.json")
     rows = []
     for variant in ours:
         case = f"{what}, {variant.name}"
@@ -232,6 +245,9 @@ def _compare(
         rows.append(time_row(case, seconds[variant], seconds[PEER], PEER, settings))
         peaks = memory[variant], memory[PEER]
         rows.append(count_row(f"{case}: peak memory", *peaks, PEER, "MB", settings))
+        if launches:
+            pair = launches[variant], launches[PEER]
+            rows.append(count_row(f"{case}: launches", *pair, PEER, "launches", settings))
         if variant in counts:
             rates = (
                 count_flops(runs[variant]) / median(seconds[variant]) / 1e9,

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from mmdet_lite.data.sample import Sample
-from mmdet_lite.structures.masks import InstanceMasks
+from mmdet_lite.structures.packed_bitmaps import BatchMasks, PackedBitmaps
 from mmdet_lite.structures.samples import Batch, GroundTruth, ImageMeta
 
 
@@ -25,8 +25,8 @@ class Collate:
 
     Args:
         size_divisor: the padded height and width are multiples of it.
-        masks: 'bitmaps' rasterises masks to the padded size, 'lazy' passes them on as they are,
-            None leaves them out.
+        masks: 'bitmaps' rasterises masks at the padded size, eight pixels a byte, 'lazy' passes
+            them on as they are, None leaves them out.
         pad_size: (width, height) in pixels that every image is padded to at least; priors are valid
             in that padding too, as after MMDetection's BatchFixedSizePad.
 
@@ -78,7 +78,7 @@ class Collate:
 
     def _collate_masks(
         self, samples: Sequence[Sample], shape: tuple[int, int, int, int]
-    ) -> Tensor | list[InstanceMasks] | None:
+    ) -> BatchMasks | None:
         if self.masks is None:
             return None
         without = [sample.image_id for sample in samples if sample.masks is None]
@@ -89,11 +89,11 @@ class Collate:
             )
         if self.masks == "lazy":
             return [sample.masks for sample in samples]
-        padded = _new_zeros(shape)
-        for rows, sample in zip(padded.numpy(), samples, strict=True):
-            height, width = sample.size
-            sample.masks.draw(rows[: len(sample.masks), :height, :width])
-        return padded
+        *rows, width = shape
+        bits = _new_zeros((*rows, -(-width // 8)))
+        for of_image, sample in zip(bits.numpy(), samples, strict=True):
+            sample.masks.pack(of_image[: len(sample.masks)])
+        return PackedBitmaps(bits, width)
 
 
 def is_size(value: Any) -> bool:

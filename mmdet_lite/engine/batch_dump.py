@@ -5,7 +5,7 @@ Letters: B images, G padded objects, I padded ignore boxes, H, W padded size.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from operator import attrgetter
 from pathlib import Path
@@ -17,9 +17,10 @@ from torch import Tensor
 
 from mmdet_lite.engine.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from mmdet_lite.structures.masks import InstanceMasks, Shape
+from mmdet_lite.structures.packed_bitmaps import BatchMasks, PackedBitmaps
 from mmdet_lite.structures.samples import Batch, GroundTruth, ImageMeta
 
-_FORMAT = "mmdet_lite batch 2"
+_FORMAT = "mmdet_lite batch 3"
 _INFO_TYPES = {
     "iteration": int,
     "rank": int,
@@ -116,9 +117,11 @@ def _builtin(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _pack_masks(masks: Tensor | Sequence[InstanceMasks] | None) -> Tensor | list[dict] | None:
-    if masks is None or isinstance(masks, Tensor):
-        return masks
+def _pack_masks(masks: BatchMasks | None) -> dict | list[dict] | None:
+    if masks is None:
+        return None
+    if isinstance(masks, PackedBitmaps):
+        return vars(masks)
     return [{"size": m.size, "shapes": [_pack_shape(s) for s in m.shapes]} for m in masks]
 
 
@@ -145,9 +148,11 @@ def _unpack(packed: dict[str, Any]) -> Batch:
     )
 
 
-def _unpack_masks(masks: Tensor | list[dict] | None) -> Tensor | list[InstanceMasks] | None:
-    if masks is None or isinstance(masks, Tensor):
-        return masks
+def _unpack_masks(masks: dict | list[dict] | None) -> BatchMasks | None:
+    if masks is None:
+        return None
+    if isinstance(masks, dict):
+        return PackedBitmaps(**masks)
     return [InstanceMasks([_unpack_shape(s) for s in m["shapes"]], m["size"]) for m in masks]
 
 
@@ -173,7 +178,7 @@ def _shape_problems(batch: Batch) -> list[str]:
     problems = []
     for name, axes in _expected_axes(batch).items():
         value = attrgetter(name)(batch)
-        shape = tuple(value.shape) if isinstance(value, Tensor) else (len(value),)
+        shape = (len(value),) if isinstance(value, list) else tuple(value.shape)
         pairs = zip(axes, shape, strict=False)
         if len(shape) != len(axes) or any(sizes.setdefault(a, n) != n for a, n in pairs):
             expected = ", ".join(str(sizes.get(axis, axis)) for axis in axes)
@@ -186,4 +191,4 @@ def _expected_axes(batch: Batch) -> dict[str, str]:
         return {name: axes for name, axes in _AXES.items() if not name.startswith("gt.")}
     if batch.gt.masks is None:
         return _AXES
-    return _AXES | {"gt.masks": "BGHW" if isinstance(batch.gt.masks, Tensor) else "B"}
+    return _AXES | {"gt.masks": "B" if isinstance(batch.gt.masks, list) else "BGHW"}

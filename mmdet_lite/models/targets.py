@@ -22,6 +22,7 @@ from mmdet_lite.models.priors.anchor_generator import Priors, pack_prior_id, pri
 from mmdet_lite.models.samplers.random_sampler import Sampled
 from mmdet_lite.random_keys import box_keys
 from mmdet_lite.structures.masks import InstanceMasks, crop_and_resize
+from mmdet_lite.structures.packed_bitmaps import PackedBitmaps
 from mmdet_lite.structures.samples import GroundTruth, Proposals
 
 MaskRule = Literal["roi_align", "polygon", "legacy"]
@@ -275,7 +276,8 @@ def mask_target(
         rois: (B, M, 4).
         assigned_gt: (B, M) int64 index into G.
         valid: (B, M) bool; the targets of other rows are zero.
-        gt: ground truth; ``masks`` are bitmaps for 'roi_align', :class:`InstanceMasks` otherwise.
+        gt: ground truth; ``masks`` are packed bitmaps for 'roi_align', lists of
+            :class:`InstanceMasks` otherwise.
         mask_size: side of the square targets.
         rule: 'roi_align' averages the bitmap on the device; 'polygon' rasterises the moved
             polygons; 'legacy' crops whole pixels and resizes. The last two run on the host.
@@ -287,7 +289,7 @@ def mask_target(
         TypeError: the masks are not in the form that the rule needs.
     """
     on_host = rule != "roi_align"
-    if isinstance(gt.masks, Tensor) == on_host or gt.masks is None:
+    if isinstance(gt.masks, PackedBitmaps) == on_host or gt.masks is None:
         needed = "lazy" if on_host else "bitmaps"
         raise TypeError(
             f"mask targets by rule {rule!r} need masks='{needed}' in the config's train_data, "
@@ -348,25 +350,30 @@ def _gather_boxes(boxes: Tensor, inds: Tensor) -> Tensor:
 
 
 def _crop_bitmaps(
-    bitmaps: Tensor, rois: Tensor, gt_index: Tensor, valid: Tensor, size: int, rule: MaskRule
+    bitmaps: PackedBitmaps,
+    rois: Tensor,
+    gt_index: Tensor,
+    valid: Tensor,
+    size: int,
+    rule: MaskRule,
 ) -> Tensor:
-    """(G, H, W) uint8 and (M, 4) to (M, size, size); an empty RoI gives zeros.
+    """(G, H, W) bitmaps and (M, 4) to (M, size, size); an empty RoI gives zeros.
 
-    Bitmaps are four times as large as the numbers that roi_align needs: only some are at a time.
+    The numbers that roi_align needs take 32 times the memory of bits: only some are at a time.
     """
     height, width = bitmaps.shape[-2:]
     x, y = rois[:, 0::2].clamp(0, width), rois[:, 1::2].clamp(0, height)
     boxes = torch.stack([x[:, 0], y[:, 0], x[:, 1], y[:, 1]], dim=1)
-    share, start = 0, 0
-    for few in bitmaps.split(_BITMAPS_AT_ONCE):
+    share = 0
+    for start in range(0, len(bitmaps), _BITMAPS_AT_ONCE):
+        few = bitmaps[start : start + _BITMAPS_AT_ONCE]
         place = gt_index - start
         is_here = (place >= 0) & (place < len(few))
         boxes_here = torch.cat([place.clamp(0, len(few) - 1).to(boxes)[:, None], boxes], dim=1)
         boxes_here = boxes_here * is_here[:, None]  # those of others are empty and take no sample
         share = share + roi_align(
-            few[:, None].float(), boxes_here, size, sampling_ratio=0, aligned=True
+            few.unpack()[:, None].float(), boxes_here, size, sampling_ratio=0, aligned=True
         )
-        start += len(few)
     return (share[:, 0] >= 0.5).float()
 
 

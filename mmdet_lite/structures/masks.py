@@ -13,7 +13,7 @@ import mmcv
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from mmdet_lite.structures.rle import draw_rle
+from mmdet_lite.structures.rle import draw_rle, pack_rle
 
 Polygons = list[np.ndarray]  # one (points, 2) float64 array a part
 Shape = Polygons | np.ndarray | dict  # polygons, (H, W) uint8 bitmap, or compressed COCO RLE
@@ -109,20 +109,26 @@ class InstanceMasks:
     def bitmaps(self) -> np.ndarray:
         """Rasterise: (n, H, W) uint8 in {0, 1}."""
         out = np.zeros((len(self.shapes), *self.size), dtype=np.uint8)
-        self.draw(out)
+        for shape, bitmap in zip(self.shapes, out, strict=True):
+            if isinstance(shape, np.ndarray):
+                bitmap[:] = shape
+            elif (rle := _encode(shape, self.size)) is not None:
+                draw_rle(rle, bitmap)
         return out
 
-    def draw(self, bitmaps: np.ndarray) -> None:
-        """Rasterise into zeros that are there already.
+    def pack(self, bits: np.ndarray) -> None:
+        """Rasterise into zeros that are there already, eight pixels a byte.
 
         Args:
-            bitmaps: (n, H, W) uint8, all 0; a part of a larger array as a rule.
+            bits: (n, H, ceil(W / 8)) uint8, all 0, of this size or larger; see
+                :class:`~mmdet_lite.structures.packed_bitmaps.PackedBitmaps`.
         """
-        for shape, bitmap in zip(self.shapes, bitmaps, strict=True):
-            if isinstance(shape, list):
-                _draw_polygons(shape, bitmap)
-            else:
-                bitmap[:] = self._bitmap(shape)
+        height, width = self.size[0], -(-self.size[1] // 8)
+        for shape, out in zip(self.shapes, bits, strict=True):
+            if isinstance(shape, np.ndarray):
+                out[:height, :width] = np.packbits(shape, axis=1)
+            elif (rle := _encode(shape, self.size)) is not None:
+                pack_rle(rle, out)
 
     def _map(
         self,
@@ -176,14 +182,17 @@ def tight_boxes(bitmaps: np.ndarray) -> np.ndarray:
 def rasterize_polygons(polygons: Polygons, size: tuple[int, int]) -> np.ndarray:
     """The union of polygons as a (H, W) uint8 bitmap, by COCO's rasterisation rule."""
     bitmap = np.zeros(size, dtype=np.uint8)
-    _draw_polygons(polygons, bitmap)
+    if (rle := _encode(polygons, size)) is not None:
+        draw_rle(rle, bitmap)
     return bitmap
 
 
-def _draw_polygons(polygons: Polygons, bitmap: np.ndarray) -> None:
-    flat = [points.reshape(-1) for points in polygons if len(points) > 2]
-    if flat:
-        draw_rle(coco_mask.merge(coco_mask.frPyObjects(flat, *bitmap.shape)), bitmap)
+def _encode(shape: Polygons | dict, size: tuple[int, int]) -> dict | None:
+    """Run lengths of polygons' union; None if no polygon has three points. RLE stays as it is."""
+    if isinstance(shape, dict):
+        return shape
+    flat = [points.reshape(-1) for points in shape if len(points) > 2]
+    return coco_mask.merge(coco_mask.frPyObjects(flat, *size)) if flat else None
 
 
 def _clip_polygon(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -33,25 +33,48 @@ def read_counts(counts: bytes) -> np.ndarray:
 def draw_rle(rle: dict, bitmap: np.ndarray) -> None:
     """Set the pixels of a mask to 1; the others are not touched.
 
-    pycocotools decodes the whole image, and what it gives lies column by column. Here only the
-    columns of the object are decoded, and only its rows are written: most objects are small, and
-    pages of a new bitmap that nothing is written to cost nothing.
-
     Args:
         rle: compressed COCO RLE.
         bitmap: (H, W) uint8 of the RLE's size.
+    """
+    if (found := _window(rle)) is not None:
+        top, left, window = found
+        bitmap[top : top + window.shape[0], left : left + window.shape[1]] |= window
+
+
+def pack_rle(rle: dict, bits: np.ndarray) -> None:
+    """Set the bits of a mask's pixels, as :func:`draw_rle` does with bytes.
+
+    Args:
+        rle: compressed COCO RLE.
+        bits: (H, ceil(W / 8)) uint8, or larger: eight pixels a byte, as of ``numpy.packbits``.
+    """
+    if (found := _window(rle, align=8)) is not None:
+        top, left, window = found
+        packed = np.packbits(window, axis=1)
+        bits[top : top + packed.shape[0], left // 8 : left // 8 + packed.shape[1]] |= packed
+
+
+def _window(rle: dict, align: int = 1) -> tuple[int, int, np.ndarray] | None:
+    """Top row, left column and pixels (h, w) uint8 of the part that holds the whole object, from a
+    multiple of ``align`` columns on; None if there is no pixel.
+
+    pycocotools decodes the whole image, and what it gives lies column by column. Here only the
+    columns of the object are decoded, and only its rows are written: most objects are small, and
+    pages of a new bitmap that nothing is written to cost nothing.
     """
     height = rle["size"][0]
     runs = read_counts(rle["counts"])
     runs = runs[: len(runs) // 2 * 2]  # up to the last one of ones
     end = int(runs.sum())
     if not end:
-        return
-    left, right = int(runs[0]) // height, -(-end // height)
+        return None
+    left, right = int(runs[0]) // height // align * align, -(-end // height)
     runs = np.append(runs, right * height - end)
     runs[0] -= left * height
     columns = (np.arange(len(runs)) % 2).astype(np.uint8).repeat(runs).reshape(-1, height)
     rows = np.flatnonzero(np.bitwise_or.reduce(columns, axis=0))
-    if len(rows):
-        span = slice(int(rows[0]), int(rows[-1]) + 1)
-        bitmap[span, left:right] |= cv2.transpose(columns[:, span])
+    if not len(rows):
+        return None
+    top, below = int(rows[0]), int(rows[-1]) + 1
+    return top, left, cv2.transpose(columns[:, top:below])

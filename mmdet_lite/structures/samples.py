@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from mmdet_lite.structures.masks import InstanceMasks
+from mmdet_lite.structures.packed_bitmaps import BatchMasks
 from mmdet_lite.structures.pasting import PasteRule
 
 T = TypeVar("T")
@@ -57,7 +57,7 @@ class GroundTruth:
         valid: (B, G) bool.
         ignore_boxes: (B, I, 4), crowd regions.
         ignore_valid: (B, I) bool.
-        masks: (B, G, H, W) uint8 bitmaps of the padded input size; or, for target rules that run
+        masks: (B, G, H, W) packed bitmaps of the padded input size; or, for target rules that run
             on the host, an :class:`InstanceMasks` an image, in the order of the valid rows; or
             None.
     """
@@ -67,7 +67,7 @@ class GroundTruth:
     valid: Tensor
     ignore_boxes: Tensor
     ignore_valid: Tensor
-    masks: Tensor | list[InstanceMasks] | None = None
+    masks: BatchMasks | None = None
 
 
 @dataclass

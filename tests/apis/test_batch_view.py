@@ -10,6 +10,7 @@ import torch
 
 from mmdet_lite.apis.batch_view import odd_inputs, save_pictures
 from mmdet_lite.structures.masks import InstanceMasks
+from mmdet_lite.structures.packed_bitmaps import PackedBitmaps
 from mmdet_lite.structures.samples import Batch, GroundTruth, ImageMeta
 
 SHAPE, PADDED = (40, 50), (64, 64)
@@ -31,7 +32,7 @@ def make_batch(boxes, masks=None, ignore=((0.0, 0.0, 50.0, 40.0),), images=None)
             valid=torch.ones(boxes.shape[:2], dtype=torch.bool),
             ignore_boxes=ignore,
             ignore_valid=torch.ones(ignore.shape[:2], dtype=torch.bool),
-            masks=masks,
+            masks=PackedBitmaps.pack(masks) if isinstance(masks, torch.Tensor) else masks,
         ),
         metas=[ImageMeta(7, "a.jpg", 0, 3, SHAPE, SHAPE)],
     )

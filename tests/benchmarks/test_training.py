@@ -62,6 +62,7 @@ def test_both_train_the_same_convolutions(models):
 def test_rows_are_written(run_cli, tmp_path, what):
     options = ["--batch-size", 1, "--size", 64, 96, "--objects", 2, "--rounds", 1, "--warmup", 1]
     options += ["--variants", "bf16,channels_last", "--json", tmp_path / "rows.json"]
+    options += ["--trace", tmp_path / "traces"]
     result = run_cli("benchmark", what, FASTER, *options)
     assert result.code == 0, result.err
     rows = {
@@ -75,6 +76,9 @@ def test_rows_are_written(run_cli, tmp_path, what):
     assert rows[""]["settings"]["variant"] == "bf16, channels_last"
     assert rows["convolutions and products"]["ratio"] == 1
     assert rows["rate"]["ours"] > 0 and rows["peak memory"]["ours"] > 0
+    for name in ("bf16_channels_last", "torchvision"):
+        events = json.loads((tmp_path / "traces" / f"{name}.json").read_text())["traceEvents"]
+        assert any("convolution" in event["name"] for event in events)
 
 
 def test_flops_are_those_of_products_forward_and_backward():

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mmdet_lite.models import targets as _targets  # noqa: F401  (fills the registry)
+from mmdet_lite.structures.packed_bitmaps import BatchMasks
 from mmdet_lite.structures.samples import Batch, GroundTruth, ImageMeta
 
 ROOT = Path(os.environ.get("MMDET_LITE_REFERENCE") or Path(__file__).parents[1] / "data/reference")
@@ -54,7 +55,7 @@ def make_gt(
     boxes: list[Tensor],
     labels: list[Tensor] | None = None,
     ignore: list[Tensor] | None = None,
-    masks: Tensor | list | None = None,
+    masks: BatchMasks | None = None,
 ) -> GroundTruth:
     """Pad per-image boxes to a batch."""
     labels = labels or [torch.zeros(len(b), dtype=torch.long) for b in boxes]

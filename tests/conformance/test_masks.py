@@ -11,6 +11,7 @@ from mmdet_lite.models.losses import MaskCrossEntropyLoss
 from mmdet_lite.models.roi_heads import FCNMaskHead
 from mmdet_lite.models.targets import mask_target
 from mmdet_lite.structures.masks import InstanceMasks
+from mmdet_lite.structures.packed_bitmaps import PackedBitmaps
 from mmdet_lite.structures.pasting import paste_masks
 
 TARGET = Arrays("mask_target")
@@ -37,7 +38,7 @@ def _polygons() -> InstanceMasks:
     return InstanceMasks(shapes, _size())
 
 
-def _target(masks: torch.Tensor | list[InstanceMasks], size: int, rule: str) -> torch.Tensor:
+def _target(masks: PackedBitmaps | list[InstanceMasks], size: int, rule: str) -> torch.Tensor:
     rois, inds = TARGET["pos_proposals"], TARGET["pos_assigned_gt_inds"]
     gt = make_gt([TARGET["gt_boxes"]], masks=masks)
     valid = torch.ones(1, len(rois), dtype=torch.bool)
@@ -46,7 +47,7 @@ def _target(masks: torch.Tensor | list[InstanceMasks], size: int, rule: str) -> 
 
 @pytest.mark.parametrize(("name", "size"), [("bitmap_target", 28), ("bitmap_target_14", 14)])
 def test_roi_align_rule_equals_the_reference(name, size):
-    targets = _target(TARGET.masks("gt_masks")[None], size, "roi_align")
+    targets = _target(PackedBitmaps.pack(TARGET.masks("gt_masks")[None]), size, "roi_align")
     assert _flipped(targets, TARGET[name]) <= 0.001
 
 
@@ -73,7 +74,7 @@ def test_mask_loss_equals_the_reference(agnostic):
     pred = LOSS["mask_pred"][:, :1] if agnostic else LOSS["mask_pred"]
     pred = pred.clone().requires_grad_()
     masks = LOSS.masks("gt_masks")
-    gt = make_gt([torch.zeros(len(masks), 4)], masks=masks[None])
+    gt = make_gt([torch.zeros(len(masks), 4)], masks=PackedBitmaps.pack(masks[None]))
     valid = torch.ones(1, len(pred), dtype=torch.bool)
     rois, inds = LOSS["pos_proposals"][None], LOSS["pos_assigned_gt_inds"][None]
     targets = mask_target(rois, inds, valid, gt, 28)[0]

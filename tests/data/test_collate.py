@@ -62,8 +62,9 @@ def test_metas_and_keys_follow_the_samples(sample, other):
 
 
 def test_bitmaps_have_the_padded_size(sample, other):
-    masks = Collate(size_divisor=16, masks="bitmaps")([sample, other]).gt.masks
-    assert masks.shape == (2, 2, 48, 64) and masks.dtype == torch.uint8
+    packed = Collate(size_divisor=16, masks="bitmaps")([sample, other]).gt.masks
+    assert packed.shape == (2, 2, 48, 64) and packed.bits.shape == (2, 2, 48, 8)
+    masks = packed.unpack()
     assert (masks[0, :, :40, :60].numpy() == sample.masks.bitmaps()).all()
     assert (masks[1, 0, :20, :30].numpy() == other.masks.bitmaps()[0]).all()
     assert masks[1, 1].sum() == 0 and masks[:, :, 40:].sum() == 0
@@ -78,11 +79,11 @@ def test_workers_pad_with_zeros_where_memory_was_used_before(sample):
         collate_fn=Collate(masks="bitmaps"),
     )
     for batch in loader:
-        assert batch.images.is_shared() and batch.gt.masks.is_shared()
+        assert batch.images.is_shared() and batch.gt.masks.bits.is_shared()
         assert batch.images[..., 40:, :].sum() == batch.images[..., 60:].sum() == 0
         assert (batch.images[0, :, :40, :60].numpy() == sample.image.transpose(2, 0, 1)).all()
         rows = batch.gt.masks.shape[1]
-        assert batch.gt.masks.sum() == sample.masks.bitmaps()[:rows].sum()
+        assert batch.gt.masks.unpack().sum() == sample.masks.bitmaps()[:rows].sum()
 
 
 def test_lazy_masks_stay_as_they_are(sample, other):

@@ -130,7 +130,7 @@ def detect_truth(batch):
             x1, y1, x2, y2 = gt.boxes[i, g].tolist()
             u = x1 + (x2 - x1) * (torch.arange(56) + 0.5) / 56
             v = y1 + (y2 - y1) * (torch.arange(56) + 0.5) / 56
-            masks[i, g] = gt.masks[i, g][v.long()][:, u.long()].float()
+            masks[i, g] = gt.masks[i][g].unpack()[v.long()][:, u.long()].float()
     return Detections(gt.boxes, scores, gt.labels, gt.valid, masks)
 
 

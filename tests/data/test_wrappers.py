@@ -202,8 +202,9 @@ def assert_equal(first, second):
     assert first.metas == second.metas
     for name in ("images", "shapes", "pad_shapes", "keys"):
         assert torch.equal(getattr(first, name), getattr(second, name))
-    for name in ("boxes", "labels", "valid", "ignore_boxes", "ignore_valid", "masks"):
+    for name in ("boxes", "labels", "valid", "ignore_boxes", "ignore_valid"):
         assert torch.equal(getattr(first.gt, name), getattr(second.gt, name))
+    assert torch.equal(first.gt.masks.unpack(), second.gt.masks.unpack())
 
 
 def test_batches_do_not_depend_on_workers_or_interruptions():

@@ -13,6 +13,7 @@ import torch
 from mmdet_lite.engine.batch_dump import load_batch, save_batch
 from mmdet_lite.engine.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from mmdet_lite.structures.masks import InstanceMasks
+from mmdet_lite.structures.packed_bitmaps import PackedBitmaps
 from mmdet_lite.structures.samples import Batch, GroundTruth, ImageMeta
 
 TRIANGLE = np.array([[1.0, 1.0], [7.0, 1.0], [1.0, 5.0]])
@@ -70,10 +71,12 @@ def change(path, function):
 
 
 def test_tensors_metas_and_info_come_back_exactly(tmp_path):
-    batch = make_batch(masks=torch.ones(2, 2, 6, 8, dtype=torch.uint8))
+    masks = torch.arange(2 * 2 * 6 * 8).reshape(2, 2, 6, 8) % 3 == 0
+    batch = make_batch(masks=PackedBitmaps.pack(masks))
     loaded, info = round_trip(tmp_path, batch)
+    assert torch.equal(loaded.gt.masks.unpack(), masks.to(torch.uint8))
     expected = tensors(batch)
-    assert tensors(loaded).keys() == expected.keys() and len(expected) == 10
+    assert tensors(loaded).keys() == expected.keys() and len(expected) == 9
     for name, value in tensors(loaded).items():
         assert value.dtype == expected[name].dtype, name
         assert torch.equal(value, expected[name]), name

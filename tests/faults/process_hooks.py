@@ -137,7 +137,8 @@ class WithoutObjects(Hook):
 
     def before_step(self, trainer: Trainer, batch: Batch) -> None:
         if rank() in self.ranks[trainer.iteration]:
-            for values in (batch.gt.valid, batch.gt.boxes, batch.gt.labels, batch.gt.masks):
+            gt = batch.gt
+            for values in (gt.valid, gt.boxes, gt.labels, gt.masks.bits):
                 values.zero_()
         self.objects.append(int(batch.gt.valid.sum()))
 

@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config, ConfigDict
 from reference import make_batch, make_gt
 
+from mmdet_lite.structures.packed_bitmaps import PackedBitmaps
 from mmdet_lite.structures.samples import Batch
 
 CONFIGS = Path(__file__).parents[2] / "configs/_base_/models"
@@ -45,10 +46,11 @@ def tiny_batch() -> Callable[..., Batch]:
         boxes = [torch.tensor(rows).reshape(-1, 4) for rows in boxes_per_image]
         labels = [torch.arange(len(rows)) % 3 for rows in boxes]
         gt = make_gt(boxes, labels)
-        gt.masks = torch.zeros(*gt.valid.shape, SIZE, SIZE, dtype=torch.uint8)
+        masks = torch.zeros(*gt.valid.shape, SIZE, SIZE, dtype=torch.uint8)
         for i, rows in enumerate(boxes):
             for j, (x1, y1, x2, y2) in enumerate(rows.long().tolist()):
-                gt.masks[i, j, y1:y2, x1:x2] = 1
+                masks[i, j, y1:y2, x1:x2] = 1
+        gt.masks = PackedBitmaps.pack(masks)
         count = len(boxes)
         images = torch.rand(count, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0)) * 255
         return make_batch(images, [(SIZE, SIZE)] * count, [(SIZE, SIZE)] * count, gt)

@@ -29,6 +29,7 @@ from mmdet_lite.models.targets import (
     mask_target,
 )
 from mmdet_lite.registry import MODELS, build
+from mmdet_lite.structures.packed_bitmaps import PackedBitmaps
 from mmdet_lite.structures.samples import Batch, GroundTruth, ImageMeta, Proposals, to_device
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -57,8 +58,9 @@ def _batch() -> Batch:
     masks = torch.zeros(2, 2, SIZE, SIZE, dtype=torch.uint8)
     masks[0, 0, 4:40, 4:30] = 1
     masks[0, 1, 10:60, 20:60] = 1
+    packed = PackedBitmaps.pack(masks)
     ignore = torch.tensor([[[30.0, 30, 50, 50]]] * 2)
-    gt = GroundTruth(boxes, torch.tensor([[0, 2], [0, 0]]), valid, ignore, valid[:, :1], masks)
+    gt = GroundTruth(boxes, torch.tensor([[0, 2], [0, 0]]), valid, ignore, valid[:, :1], packed)
     shapes = torch.tensor([[SIZE, SIZE], [SIZE - 8, SIZE]])
     metas = [ImageMeta(i, "", i, i, (SIZE, SIZE), (SIZE, SIZE)) for i in range(2)]
     images = torch.rand(2, 3, SIZE, SIZE) * 255

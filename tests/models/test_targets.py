@@ -17,6 +17,7 @@ from mmdet_lite.models.samplers import RandomSampler
 from mmdet_lite.models.targets import BoxTargets, anchor_target, bbox_target, mask_target
 from mmdet_lite.random_keys import image_key
 from mmdet_lite.structures.masks import InstanceMasks
+from mmdet_lite.structures.packed_bitmaps import PackedBitmaps
 from mmdet_lite.structures.samples import GroundTruth, Proposals
 
 RPN = MaxIoUAssigner(pos_iou_thr=0.7, neg_iou_thr=0.3, min_pos_iou=0.3)
@@ -263,8 +264,9 @@ def _mask_gt(rule: str) -> GroundTruth:
     polygons = [[[4, 6, 20, 6, 20, 18, 4, 18]], [[0, 0, 8, 0, 8, 8, 0, 8]]]
     lazy = [InstanceMasks.from_coco(polygons, (24, 32)), InstanceMasks.from_coco([], (24, 32))]
     if rule == "roi_align":
-        gt.masks = torch.zeros(2, 2, 24, 32, dtype=torch.uint8)
-        gt.masks[0] = torch.from_numpy(lazy[0].bitmaps())
+        bitmaps = torch.zeros(2, 2, 24, 32, dtype=torch.uint8)
+        bitmaps[0] = torch.from_numpy(lazy[0].bitmaps())
+        gt.masks = PackedBitmaps.pack(bitmaps)
     else:
         gt.masks = lazy
     return gt
@@ -311,7 +313,7 @@ def test_mask_targets_of_boxes_outside_the_image_are_clipped(rule):
     ("rule", "given", "message"),
     [
         ("roi_align", "polygon", "rule 'roi_align' need masks='bitmaps'.*the batch has list"),
-        ("polygon", "roi_align", "rule 'polygon' need masks='lazy'.*the batch has Tensor"),
+        ("polygon", "roi_align", "rule 'polygon' need masks='lazy'.*the batch has PackedBitmaps"),
         ("legacy", None, "rule 'legacy' need masks='lazy'.*the batch has none"),
         ("roi_align", None, "rule 'roi_align' need masks='bitmaps'.*the batch has none"),
     ],
@@ -328,7 +330,7 @@ def test_masks_in_another_form_are_refused(rule, given, message):
 def test_bitmaps_of_random_shape_follow_their_rois():
     bitmap = np.random.default_rng(0).integers(0, 2, (24, 32), dtype=np.uint8)
     gt = make_gt([torch.tensor([BOX])])
-    gt.masks = torch.from_numpy(bitmap)[None, None]
+    gt.masks = PackedBitmaps.pack(torch.from_numpy(bitmap)[None, None])
     rois = torch.tensor([[[3.0, 5, 11, 13]]])
     targets = mask_target(rois, torch.zeros(1, 1).long(), torch.ones(1, 1).bool(), gt, 8)
     np.testing.assert_array_equal(targets[0, 0].numpy(), bitmap[5:13, 3:11])
@@ -337,7 +339,7 @@ def test_bitmaps_of_random_shape_follow_their_rois():
 def test_mask_targets_do_not_depend_on_how_many_bitmaps_are_converted_at_once(monkeypatch):
     generator = torch.Generator().manual_seed(0)
     gt = make_gt([torch.rand(5, 4, generator=generator)])
-    gt.masks = (torch.rand(1, 5, 40, 40, generator=generator) > 0.5).to(torch.uint8)
+    gt.masks = PackedBitmaps.pack(torch.rand(1, 5, 40, 40, generator=generator) > 0.5)
     corner = torch.rand(1, 9, 2, generator=generator) * 20
     rois = torch.cat([corner, corner + 15], dim=-1)
     index, valid = torch.arange(9)[None] % 5, torch.ones(1, 9, dtype=torch.bool)

@@ -60,10 +60,22 @@ def test_polygons_become_pycocotools_pixels():
         np.testing.assert_array_equal(rasterize_polygons(parts, (HEIGHT, WIDTH)), expected)
 
 
-def test_drawing_into_a_part_leaves_the_rest_alone():
+def test_packing_into_a_part_leaves_the_rest_alone():
     square = [np.array([[2.0, 3], [9, 3], [9, 8], [2, 8]])]
-    masks = InstanceMasks([square, MASKS["inside"]], (HEIGHT, WIDTH))
-    padded = np.zeros((3, 32, 64), dtype=np.uint8)
-    masks.draw(padded[:2, :HEIGHT, :WIDTH])
-    np.testing.assert_array_equal(padded[:2, :HEIGHT, :WIDTH], masks.bitmaps())
-    assert padded.sum() == masks.bitmaps().sum() == 35 + 6 * 25
+    rle = coco_mask.encode(np.asfortranarray(MASKS["inside"]))
+    masks = InstanceMasks([square, MASKS["inside"], rle, []], (HEIGHT, WIDTH))
+    bits = np.zeros((5, 32, 8), dtype=np.uint8)
+    masks.pack(bits[:4])
+    padded = np.unpackbits(bits, axis=-1)
+    np.testing.assert_array_equal(padded[:4, :HEIGHT, :WIDTH], masks.bitmaps())
+    assert padded.sum() == masks.bitmaps().sum() == 35 + 2 * 6 * 25
+
+
+def test_packed_masks_are_those_drawn_wherever_they_lie():
+    rng = np.random.default_rng(1)
+    for _ in range(200):
+        parts = [rng.normal(rng.uniform(-9, 40, 2), 9, (7, 2)) for _ in range(rng.integers(1, 4))]
+        masks = InstanceMasks([parts], (HEIGHT, WIDTH))
+        bits = np.zeros((1, HEIGHT, -(-WIDTH // 8)), dtype=np.uint8)
+        masks.pack(bits)
+        np.testing.assert_array_equal(np.unpackbits(bits, axis=-1)[..., :WIDTH], masks.bitmaps())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from mmdet_lite.structures.masks import InstanceMasks
+from mmdet_lite.structures.packed_bitmaps import PackedBitmaps
 from mmdet_lite.structures.samples import (
     Batch,
     Detections,
@@ -26,11 +27,11 @@ def _batch(masks) -> Batch:
 
 def test_every_tensor_of_a_batch_is_mapped():
     seen = []
-    batch = _batch(torch.zeros(1, 1, 8, 8))
+    batch = _batch(PackedBitmaps(torch.zeros(1, 1, 8, 8), 64))
     mapped = map_tensors(batch, lambda tensor: seen.append(tensor) or tensor + 1)
     assert len(seen) == 4 + 6
     assert mapped.images.sum() == mapped.images.numel()
-    assert mapped.gt.masks.sum() == 64
+    assert mapped.gt.masks.bits.sum() == 64 and mapped.gt.masks.width == 64
     assert batch.images.sum() == 0
 
 
