@@ -44,10 +44,9 @@ def check_ids(columns: CocoColumns, problems: Problems) -> np.ndarray:
         ("unknown_category", "category_id", columns.categories, "categories"),
     ):
         values = getattr(annotations, f"{field}s")
-        known = np.isin(values, table.ids)
-        is_known &= known
-        fix = f"Every {field} must be the id of one of the {len(table.ids)} {name}."
-        for row in np.flatnonzero(~known).tolist():
+        is_known &= np.isin(values, table.ids)
+        fix = f"Every {field} must be the id of one of the {len(table.listed_ids)} {name}."
+        for row in np.flatnonzero(~np.isin(values, table.listed_ids)).tolist():
             found = f"{annotations.name(row)}: {field} {values[row]}"
             problems.add("error", kind, int(annotations.ids[row]), found, fix)
     return is_known

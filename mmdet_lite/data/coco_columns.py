@@ -7,10 +7,9 @@ looked for only where there are some. Letters: N images, n annotations, K catego
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -36,12 +35,14 @@ class Images:
         ids: (N,) int64.
         file_names: N names.
         sizes: (N, 2) int64 (height, width).
+        listed_ids: int64, of those records too that are not sound otherwise.
     """
 
     records: list[dict]
     ids: np.ndarray
     file_names: list[str]
     sizes: np.ndarray
+    listed_ids: np.ndarray
 
     def rows_of(self, ids: np.ndarray) -> np.ndarray:
         """The rows of images with these ids, -1 of unknown ones; the first of those of one id."""
@@ -55,11 +56,12 @@ class Images:
 
 @dataclass
 class Categories:
-    """The categories of a file: K records, (K,) int64 ids, K names."""
+    """The categories of a file: K records, (K,) int64 ids, K names; listed ids as of images."""
 
     records: list[dict]
     ids: np.ndarray
     names: list[str]
+    listed_ids: np.ndarray
 
 
 @dataclass
@@ -91,7 +93,12 @@ class Annotations:
 
     def select(self, rows: np.ndarray) -> Annotations:
         """Those at (m,) indices, or where an (n,) mask is True."""
-        return _select(self, rows)
+        if rows.dtype == bool:
+            if rows.all():
+                return self
+            rows = np.flatnonzero(rows)
+        records, *columns = (getattr(self, field.name) for field in fields(self))
+        return Annotations(_take(records, rows), *(column[rows] for column in columns))
 
 
 @dataclass
@@ -101,9 +108,6 @@ class CocoColumns:
     images: Images
     annotations: Annotations
     categories: Categories
-
-
-Table = TypeVar("Table", Images, Annotations, Categories)
 
 
 def read_columns(content: Any, problems: Problems) -> CocoColumns | None:
@@ -139,21 +143,28 @@ def read_columns(content: Any, problems: Problems) -> CocoColumns | None:
 
 def _images(records: _Records) -> Images:
     ids = records.integers("id")
+    has_id = records.is_sound.copy()
     names = records.texts("file_name")
     sizes = [records.integers(name, 1, _LARGEST_SIDE) for name in ("height", "width")]
-    return _select(Images(records.records, ids, names, np.stack(sizes, axis=1)), records.is_sound)
+    rows = np.flatnonzero(records.is_sound)
+    sound, names = _take(records.records, rows), _take(names, rows)
+    return Images(sound, ids[rows], names, np.stack(sizes, axis=1)[rows], ids[has_id])
 
 
 def _categories(records: _Records) -> Categories:
-    table = Categories(records.records, records.integers("id"), records.texts("name"))
-    return _select(table, records.is_sound)
+    ids = records.integers("id")
+    has_id = records.is_sound.copy()
+    names = records.texts("name")
+    rows = np.flatnonzero(records.is_sound)
+    sound, names = _take(records.records, rows), _take(names, rows)
+    return Categories(sound, ids[rows], names, ids[has_id])
 
 
 def _annotations(records: _Records) -> Annotations:
     ids = [records.integers(name) for name in ("id", "image_id", "category_id")]
     boxes, areas, is_crowd = records.boxes(), records.areas(), records.flags("iscrowd")
     table = Annotations(records.records, *ids, boxes, areas, is_crowd)
-    return _select(table, records.is_sound)
+    return table.select(records.is_sound)
 
 
 class _Records:
@@ -299,16 +310,5 @@ def _type(value: Any) -> str:
     return type(value).__name__
 
 
-def _select(table: Table, rows: np.ndarray) -> Table:
-    if rows.dtype == bool:
-        if rows.all():
-            return table
-        rows = np.flatnonzero(rows)
-    values = [getattr(table, field.name) for field in fields(table)]
-    return type(table)(*(_take(column, rows) for column in values))
-
-
-def _take(column: Sequence | np.ndarray, rows: np.ndarray) -> Any:
-    if isinstance(column, np.ndarray):
-        return column[rows]
-    return [column[row] for row in rows.tolist()]
+def _take(items: list, rows: np.ndarray) -> list:
+    return [items[row] for row in rows.tolist()]

@@ -55,19 +55,27 @@ class Problems:
             raise ValueError(f"annotation file {self.file} {verdict}:\n{describe(errors)}")
 
 
-def describe(findings: Sequence[Finding]) -> str:
-    """Findings as text, by kind: heading with count, the first examples, what to do."""
-    groups: dict[tuple[str, str], list[str]] = {}
+def describe(findings: Sequence[Finding], file: str | None = None) -> str:
+    """Findings as text, by kind: heading with count, the first examples, what to do.
+
+    Args:
+        findings: what was found.
+        file: the one that it is about, whose name need not be repeated; None: that of the first.
+    """
+    file = findings[0].file if file is None and findings else file
+    groups: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
-        groups.setdefault((finding.kind, finding.fix), []).append(finding.message)
-    return "\n".join(_describe(kind, fix, found) for (kind, fix), found in groups.items())
+        groups.setdefault((finding.kind, finding.fix), []).append(finding)
+    return "\n".join(_describe(*key, found, file) for key, found in groups.items())
 
 
-def _describe(kind: str, fix: str, messages: list[str]) -> str:
-    lines = [f"- {kind}: {KINDS[kind]} ({len(messages)}):"]
-    lines += [f"    {message}" for message in messages[:SHOWN]]
-    if len(messages) > SHOWN:
-        lines.append(f"    ... and {len(messages) - SHOWN} more")
+def _describe(kind: str, fix: str, findings: list[Finding], file: str | None) -> str:
+    lines = [f"- {kind}: {KINDS[kind]} ({len(findings)}):"]
+    for finding in findings[:SHOWN]:
+        place = "" if finding.file == file else f"{finding.file}: "
+        lines.append(f"    {place}{finding.message}")
+    if len(findings) > SHOWN:
+        lines.append(f"    ... and {len(findings) - SHOWN} more")
     return "\n".join([*lines, f"  {fix}"])
 
 

@@ -49,7 +49,9 @@ def check_segmentations(
     check.polygons()
     check.run_lengths()
     packed = PackedSegmentations(check.values, sizes)
-    check.finite(packed)
+    if not np.isfinite(packed.coordinates).all():
+        check.finite(packed)
+        packed = PackedSegmentations(check.values, sizes)
     return packed, np.fromiter(map(bool, check.values), bool, len(annotations))
 
 
@@ -129,8 +131,6 @@ class _Check:
 
     def finite(self, packed: PackedSegmentations) -> None:
         """No coordinate is NaN or infinite."""
-        if np.isfinite(packed.coordinates).all():
-            return
         for row in packed.rows_of_coordinates(~np.isfinite(packed.coordinates)):
             found = "a polygon with NaN or infinite coordinates"
             self._drop("not_finite", row, found, "Correct or remove these annotations.")

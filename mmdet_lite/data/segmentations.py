@@ -9,11 +9,13 @@ import math
 from collections.abc import Sequence
 from copy import copy
 from itertools import chain
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from mmdet_lite.structures.masks import Shape
+if TYPE_CHECKING:
+    from mmdet_lite.structures.masks import Shape
 
 
 class PackedSegmentations:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from mmdet_lite.data.problems import Problems
 from mmdet_lite.doctor.annotations import FORMATS, check_annotation_file, check_annotations
 from mmdet_lite.doctor.box_readings import convert_normalized, convert_xyxy
 from mmdet_lite.doctor.masks import wrong_areas
+from mmdet_lite.doctor.report import summary, write_json
 
 _DIGITS = 3  # of what is computed
 
@@ -50,6 +51,13 @@ class Correction:
     changes: list[Change]
     left: list[Finding]
 
+    def as_text(self, out: str) -> str:
+        """What was done, by kind, with counts."""
+        counts = Counter((change.kind, change.action) for change in self.changes)
+        lines = [f"    {kind}: {action} ({count})" for (kind, action), count in counts.items()]
+        title = f"wrote {out} with {len(self.changes)} changes, listed in {out}.changes.json"
+        return "\n".join([title, *lines, f"left in it: {summary(self.left)}"])
+
 
 def write_corrected(path: str | Path, out: str | Path, trust_boxes: bool = False) -> Correction:
     """Write a corrected annotation file, and ``OUT.changes.json`` beside it.
@@ -79,9 +87,8 @@ def write_corrected(path: str | Path, out: str | Path, trust_boxes: bool = False
         left = check_annotations(report.content, Problems(out), trust_boxes=trust_boxes).findings
     content = {"file": str(path), "changes": list(map(asdict, changes))}
     content["left"] = list(map(asdict, left))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    _write_json(report.content, out)
-    _write_json(content, changes_file, indent=2)
+    write_json(out, report.content, indent=None)
+    write_json(changes_file, content)
     return Correction(changes, left)
 
 
@@ -139,7 +146,7 @@ class _Correcting:
             ("unknown_image", annotations.image_ids, columns.images),
             ("unknown_category", annotations.category_ids, columns.categories),
         ):
-            rows = np.flatnonzero(~np.isin(ids, table.ids)).tolist()
+            rows = np.flatnonzero(~np.isin(ids, table.listed_ids)).tolist()
             records = [annotations.records[row] for row in rows]
             self._remove("annotations", records, lambda _, kind=kind: kind, "removed")
 
@@ -218,7 +225,7 @@ class _Correcting:
         wrong = np.isnan(annotations.areas) | wrong_areas(annotations, report.mask_areas)
         for row in np.flatnonzero(wrong).tolist():
             record, area = annotations.records[row], round(float(areas[row]), _DIGITS)
-            if area > 0:
+            if 0 < area < np.inf:
                 self._set(record, "area", area, "area_mismatch", "computed")
 
     def _columns(self) -> CocoColumns:
@@ -265,11 +272,3 @@ def _clipped(box: list[float], height: int, width: int) -> list[float]:
 
 def _rounded(numbers: list[float]) -> list[float]:
     return [round(value, _DIGITS) for value in numbers]
-
-
-def _write_json(content: Any, path: Path, indent: int | None = None) -> None:
-    """Write a whole file or none."""
-    part = path.with_name(f"{path.name}.part")
-    with part.open("w") as file:
-        json.dump(content, file, indent=indent)
-    os.replace(part, path)

@@ -35,7 +35,7 @@ def check_masks(
         problems: where everything wrong is noted.
 
     Returns:
-        (n,) float64 pixels of the masks; NaN where there is none.
+        (n,) float64 pixels of the masks; NaN where there is none, infinite where it cannot be used.
     """
     has_any = any(record.get("segmentation") for record in annotations.records)
     missing = "error" if is_needed else "warning" if has_any else None
@@ -47,7 +47,8 @@ def check_masks(
         extents, pixels = measure_masks(masks)
         _check_polygons(some, their_sizes, masks, problems)
         _check_extents(some, their_sizes, extents, problems)
-        areas.append(np.where(has_mask, pixels, np.nan))
+        is_given = np.array([bool(record.get("segmentation")) for record in some.records])
+        areas.append(np.where(has_mask, pixels, np.where(is_given, np.inf, np.nan)))
     areas = np.concatenate(areas)
     _check_areas(annotations, areas, problems)
     _check_crowds(annotations, problems)
@@ -148,14 +149,18 @@ def _check_areas(annotations: Annotations, mask_areas: np.ndarray, problems: Pro
 
 
 def wrong_areas(annotations: Annotations, mask_areas: np.ndarray) -> np.ndarray:
-    """(n,) bool: an area is given that is far from the mask's and the box's."""
+    """(n,) bool: an area is given that is far from the mask's and the box's.
+
+    Not where a mask cannot be used: which of them is right is not known then.
+    """
     box_areas = annotations.boxes[:, 2:].prod(axis=1)
     is_far = annotations.areas <= 0
     fits = np.zeros(len(annotations), bool)
-    for expected in (mask_areas, box_areas):
+    for expected in (np.where(np.isinf(mask_areas), np.nan, mask_areas), box_areas):
         allowed = np.maximum(_AREA_OFF, _AREA_OFF_SHARE * expected)
         fits |= np.abs(annotations.areas - expected) <= allowed
-    return is_far | (~fits & ~np.isnan(annotations.areas))
+    is_far |= ~fits & ~np.isnan(annotations.areas)
+    return is_far & ~np.isinf(mask_areas)
 
 
 def _check_crowds(annotations: Annotations, problems: Problems) -> None:

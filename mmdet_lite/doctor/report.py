@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from mmdet_lite.data.findings import Finding
@@ -13,12 +16,17 @@ from mmdet_lite.data.problems import describe
 _SEVERITIES = ("error", "warning", "note")
 
 
-def as_text(findings: Sequence[Finding]) -> str:
-    """Findings for people: errors first, each kind with its count and the first examples."""
+def as_text(findings: Sequence[Finding], file: str = "") -> str:
+    """Findings for people: errors first, each kind with its count and the first examples.
+
+    Args:
+        findings: what was found.
+        file: the annotation file that it is about; findings in others name theirs.
+    """
     sections = []
     for severity in _SEVERITIES:
         if found := [finding for finding in findings if finding.severity == severity]:
-            sections.append(f"{severity}s\n{describe(found)}")
+            sections.append(f"{severity}s\n{describe(found, file)}")
     return "\n\n".join(sections)
 
 
@@ -38,3 +46,14 @@ def exit_code(findings: Sequence[Finding]) -> int:
 def as_list(findings: Sequence[Finding]) -> list[dict[str, Any]]:
     """Findings for a JSON file."""
     return [asdict(finding) for finding in findings]
+
+
+def write_json(path: str | Path, content: Any, indent: int | None = 2) -> None:
+    """Write a whole file, or none; its folder is made."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    with part.open("w") as file:
+        json.dump(content, file, indent=indent)
+        file.write("\n")
+    os.replace(part, path)
