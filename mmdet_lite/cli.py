@@ -266,6 +266,7 @@ def _browse(args: argparse.Namespace) -> None:
 
 
 def _doctor_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "Exit code: 0 if there is nothing but notes, 1 after warnings, 2 after errors."
     parser.add_argument(
         "config", nargs="?", help="config whose data sets are examined; or --ann names one file"
     )
@@ -445,8 +446,7 @@ COMMANDS = {
         "Save pictures of what the model will see.", _browse_arguments, _browse
     ),
     "doctor": Command(
-        "Find what is wrong with a data set: annotations, image files, splits. Exit code: 0 "
-        "nothing but notes, 1 warnings, 2 errors.",
+        "Find what is wrong with a data set, before a training does.",
         _doctor_arguments,
         _doctor,
         failure=2,

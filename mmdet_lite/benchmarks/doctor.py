@@ -26,12 +26,12 @@ _POINTS = (8, 40)  # of an outline: 24 on the average, as in COCO's train2017
 
 
 def benchmark_doctor(
-    files: Sequence[tuple[str, Path]], num_images: int, num_annotations: int, rounds: int
+    files: Sequence[Path], num_images: int, num_annotations: int, rounds: int
 ) -> list[Row]:
     """Time `mmdet-lite doctor` on annotation files, and on one that is made up.
 
     Args:
-        files: names and paths of annotation files; their images are not read.
+        files: annotation files; their images are not read.
         num_images, num_annotations: of the file that is made up.
         rounds: turns of each.
 
@@ -42,7 +42,8 @@ def benchmark_doctor(
         path = Path(folder) / "made_up.json"
         write_annotations(path, num_images, num_annotations)
         name = f"{num_images} images, {num_annotations} annotations, made up"
-        return [row for case in [*files, (name, path)] for row in _measure(*case, rounds, folder)]
+        cases = [*((file.name, file) for file in files), (name, path)]
+        return [row for case in cases for row in _measure(*case, rounds, folder)]
 
 
 def write_annotations(path: Path, num_images: int, num_annotations: int, seed: int = 0) -> None:

@@ -101,10 +101,10 @@ def check_boxes(
             found += f" an image {width} wide and {height} high"
             problems.add(severity, kind, int(annotations.ids[row]), found, fix)
 
-    add(is_negative, "error", "box_degenerate", "of negative width or height, of", SKIP)
+    add(is_negative, "error", "box_degenerate", "has a negative width or height, in", SKIP)
     flat_fix = "Correct or remove these annotations; training leaves them out."
-    add(is_flat, "warning", "box_degenerate", "of no width or height, of", flat_fix)
-    add(is_outside, "error", "box_outside", "wholly outside", SKIP)
+    add(is_flat, "warning", "box_degenerate", "has no width or height, in", flat_fix)
+    add(is_outside, "error", "box_outside", "lies outside", SKIP)
     out_fix = "Clip them, if they are right but for that; training does."
     add(reaches_out, "warning", "box_outside", "reaches {:.4g} pixels out of", out_fix)
     return unusable
