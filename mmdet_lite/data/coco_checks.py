@@ -18,6 +18,7 @@ OF_ANNOTATIONS = (
     "box_outside",
     "polygon_too_short",
     "polygon_odd",
+    "polygon_outside",
     "rle_invalid",
 )
 SKIP = "Correct the file, or leave these out with bad_annotations='skip'."

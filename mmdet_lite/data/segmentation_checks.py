@@ -25,9 +25,14 @@ _SHORT = (
     "Correct or remove these polygons; training leaves them out, and annotations that have no "
     "others."
 )
+_OUTSIDE = "Clip them, if they are right but for that; what is outside is not drawn."
 _MISSING = "Add the masks, or use the boxes alone: with_masks=False."
 
+_ROUNDING = 1.0  # pixels that a polygon may reach out of its image
+_FAR = 10  # of the image's longer side
 
+
+@np.errstate(over="ignore", invalid="ignore")  # huge numbers, which are noted
 def check_segmentations(
     annotations: Annotations, sizes: np.ndarray, missing: Severity | None, problems: Problems
 ) -> tuple[PackedSegmentations, np.ndarray]:
@@ -51,6 +56,8 @@ def check_segmentations(
     packed = PackedSegmentations(check.values, sizes)
     if not np.isfinite(packed.coordinates).all():
         check.finite(packed)
+        packed = PackedSegmentations(check.values, sizes)
+    if check.inside(packed):
         packed = PackedSegmentations(check.values, sizes)
     return packed, np.fromiter(map(bool, check.values), bool, len(annotations))
 
@@ -134,6 +141,26 @@ class _Check:
         for row in packed.rows_of_coordinates(~np.isfinite(packed.coordinates)):
             found = "a polygon with NaN or infinite coordinates"
             self._drop("not_finite", row, found, "Correct or remove these annotations.")
+
+    def inside(self, packed: PackedSegmentations) -> bool:
+        """Polygons lie in their image, but for a pixel; whether there were some far out of it.
+
+        Far out is an error: memory for drawing a polygon grows with its length in pixels.
+        """
+        owners = np.repeat(np.arange(len(packed)), np.diff(packed.part_offsets))
+        low, high = np.split(packed.part_extents(), 2, axis=1)
+        beyond = np.maximum(-low, high - np.flip(self.sizes[owners], 1)).max(axis=1)
+        is_far = beyond > _FAR * self.sizes[owners].max(axis=1)
+        for part in np.flatnonzero(beyond > _ROUNDING).tolist():
+            row = int(owners[part])
+            height, width = self.sizes[row].tolist()
+            found = f"a polygon reaches {beyond[part]:.4g} pixels out of an image {width} wide and "
+            found += f"{height} high"
+            if is_far[part]:
+                self._drop("polygon_outside", row, found, SKIP)
+            else:
+                self._add("warning", "polygon_outside", row, found, _OUTSIDE)
+        return bool(is_far.any())
 
     def _parts(self) -> chain:
         return chain.from_iterable(value for value in self.values if type(value) is list)

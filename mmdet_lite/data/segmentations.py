@@ -62,6 +62,14 @@ class PackedSegmentations:
             for part in parts
         ]
 
+    def part_extents(self) -> np.ndarray:
+        """(p, 4) xyxy of the polygons."""
+        if not len(self.coordinates):
+            return np.zeros((0, 4))
+        points, starts = self.coordinates.reshape(-1, 2), self.point_offsets[:-1] // 2
+        ends = np.minimum.reduceat(points, starts), np.maximum.reduceat(points, starts)
+        return np.concatenate(ends, axis=1)
+
     def rle_rows(self) -> np.ndarray:
         """The annotations whose mask is an RLE."""
         return np.flatnonzero(np.diff(self._rle_offsets))

@@ -15,14 +15,12 @@ from mmdet_lite.data.segmentations import PackedSegmentations
 from mmdet_lite.doctor.crossings import CROSSES, TOUCHES, self_contacts
 
 _AT_ONCE = 50_000  # annotations
-_ROUNDING = 1.0  # pixels that a polygon may reach out of its image
 # How far a mask's extent may be from its box: pixels, and a share of the box's longer side.
 _OFF, _OFF_SHARE = 3.0, 0.1
 # How far an area may be from the mask's and the box's: pixels, and a share of it.
 _AREA_OFF, _AREA_OFF_SHARE = 20.0, 0.25
 
 
-@np.errstate(over="ignore", invalid="ignore")  # huge numbers, which are noted as outside
 def check_masks(
     annotations: Annotations, sizes: np.ndarray, is_needed: bool, problems: Problems
 ) -> np.ndarray:
@@ -46,7 +44,7 @@ def check_masks(
         some, their_sizes = annotations.select(rows), sizes[rows]
         masks, has_mask = check_segmentations(some, their_sizes, missing, problems)
         extents, pixels = measure_masks(masks)
-        _check_polygons(some, their_sizes, masks, problems)
+        _check_polygons(some, masks, problems)
         _check_extents(some, their_sizes, extents, problems)
         is_given = np.array([bool(record.get("segmentation")) for record in some.records])
         areas.append(np.where(has_mask, pixels, np.where(is_given, np.inf, np.nan)))
@@ -67,7 +65,7 @@ def measure_masks(masks: PackedSegmentations) -> tuple[np.ndarray, np.ndarray]:
     rows = np.flatnonzero(np.diff(masks.part_offsets))
     if len(rows):
         first = masks.part_offsets[rows]
-        boxes = _polygon_extents(masks)
+        boxes = masks.part_extents()
         extents[rows, :2] = np.minimum.reduceat(boxes[:, :2], first)
         extents[rows, 2:] = np.maximum.reduceat(boxes[:, 2:], first)
         areas[rows] = np.add.reduceat(_polygon_areas(masks), first)
@@ -80,13 +78,6 @@ def measure_masks(masks: PackedSegmentations) -> tuple[np.ndarray, np.ndarray]:
     return extents, areas
 
 
-def _polygon_extents(masks: PackedSegmentations) -> np.ndarray:
-    """(p, 4) xyxy."""
-    points, starts = masks.coordinates.reshape(-1, 2), masks.point_offsets[:-1] // 2
-    ends = np.minimum.reduceat(points, starts), np.maximum.reduceat(points, starts)
-    return np.concatenate(ends, axis=1)
-
-
 def _polygon_areas(masks: PackedSegmentations) -> np.ndarray:
     """(p,) by the shoelace formula."""
     points, offsets = masks.coordinates.reshape(-1, 2), masks.point_offsets // 2
@@ -97,24 +88,17 @@ def _polygon_areas(masks: PackedSegmentations) -> np.ndarray:
 
 
 def _check_polygons(
-    annotations: Annotations, sizes: np.ndarray, masks: PackedSegmentations, problems: Problems
+    annotations: Annotations, masks: PackedSegmentations, problems: Problems
 ) -> None:
     if not len(masks.coordinates):
         return
     owners = np.repeat(np.arange(len(masks)), np.diff(masks.part_offsets))
-    low, high = np.split(_polygon_extents(masks), 2, axis=1)
-    beyond = np.maximum(-low, high - np.flip(sizes[owners], 1)).max(axis=1)
-    fix = "Clip them, if they are right but for that; what is outside is not drawn."
-    for part in np.flatnonzero(beyond > _ROUNDING).tolist():
-        row = int(owners[part])
-        height, width = sizes[row]
-        found = f"a polygon reaches {beyond[part]:.4g} pixels out of an image {width} wide and "
-        _add("warning", "polygon_outside", annotations, row, f"{found}{height} high", fix, problems)
     contacts = self_contacts(masks.coordinates.reshape(-1, 2), masks.point_offsets // 2)
+    lengths = np.diff(masks.point_offsets) // 2
     fix = "Draw them again; where a polygon covers itself, pixels may be in or out."
     for value, severity, what in ((CROSSES, "warning", "crosses"), (TOUCHES, "note", "touches")):
         for part in np.flatnonzero(contacts == value).tolist():
-            found = f"a polygon of {np.diff(masks.point_offsets)[part] // 2} points {what} itself"
+            found = f"a polygon of {lengths[part]} points {what} itself"
             row = int(owners[part])
             _add(severity, "polygon_self_touching", annotations, row, found, fix, problems)
 

@@ -359,11 +359,15 @@ def _polygons() -> Iterator[Variant]:
         for value in ([sound_part[:-1]], [sound_part, [1, 2, 3]], [[5] * 7], [[5]]):
             yield _field(row, "segmentation", value, "polygon_odd")
     also = {"mask_box_disagree", "area_mismatch", "polygon_self_touching"}
-    for place, value in ((0, -20), (1, -3.5), (2, 200), (9, 300), (4, 1e6)):
+    for place, value in ((0, -20), (1, -3.5), (2, 200), (9, 300), (4, 900)):
         part = [*sound_part]
         part[place] = value
         options = {"severity": "warning", "also": also}
         yield _field(1, "segmentation", [part], "polygon_outside", **options)
+    for place, value in ((4, 1e6), (1, -1e9), (0, 1e12), (5, 1e300), (2, 2000)):
+        part = [*sound_part]
+        part[place] = value
+        yield _field(1, "segmentation", [part], "polygon_outside", also=also)
     s = 25.5
     also = {"area_mismatch", "polygon_outside"}
     bow = [x, y, x + s, y + s, x + s, y, x, y + s]
