@@ -150,7 +150,8 @@ def _explain(record: ImageRecord, content: bytes, error: ValueError) -> Finding:
         return corrupt(record, f"all its {len(content)} bytes are zero: a copy that went wrong")
     if head.startswith(b"<"):
         return corrupt(record, f"it is a text that begins with {content[:30]!r}")
-    return corrupt(record, str(error))
+    text = str(error).replace(f"image file {record.path}", "it").replace(str(record.path), "it")
+    return corrupt(record, text.partition(": fetch it again")[0])
 
 
 def _complaints(record: ImageRecord, said: str) -> list[Finding]:
