@@ -34,7 +34,7 @@ def write_page(
     path: str | Path,
     subject: str,
     findings: Sequence[Finding],
-    statistics: Mapping[str, Statistics],
+    statistics: Sequence[tuple[str, Statistics]],
     pictures: Mapping[Group, Sequence[Picture]],
 ) -> None:
     """Write the page.
@@ -43,7 +43,7 @@ def write_page(
         path: of the HTML file; its folder is made.
         subject: what was looked at, as a title: the config's name.
         findings: of each kind the first are shown, and all are counted.
-        statistics: of each split, by its name.
+        statistics: names of data sets, and what they consist of.
         pictures: by severity and kind, from :func:`mmdet_lite.doctor.pictures.pick_pictures`.
     """
     style, script = ((_FOLDER / name).read_text("utf-8") for name in ("page.css", "page.js"))
@@ -56,7 +56,7 @@ def write_page(
         _filter(findings) if findings else "",
         *_groups(findings, pictures),
         '<p id="nothing" class="soft" hidden>Nothing fits the filter.</p>',
-        *(statistics_html(name, of_split) for name, of_split in statistics.items()),
+        *(statistics_html(name, of_split) for name, of_split in statistics),
         "<footer>Written by <code>mmdet-lite doctor</code>. The page is one file and loads nothing."
         "</footer></main>",
         f"<script>{script}</script>" if findings else "",

@@ -59,7 +59,7 @@ def make(
     tmp_path, findings=(), statistics=None, pictures=None, subject="my.py"
 ) -> tuple[Page, str]:
     path = tmp_path / "out" / "page.html"
-    write_page(path, subject, findings, statistics or {}, pictures or {})
+    write_page(path, subject, findings, list((statistics or {}).items()), pictures or {})
     source = path.read_text("utf-8")
     return Page(source), source
 
