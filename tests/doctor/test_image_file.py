@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from image_corpus import CASES, ODD, Case, write_corpus
+from image_corpus import CASES, Case, write_corpus
 
 from mmdet_lite.data.coco_dataset import CocoDataset
 from mmdet_lite.data.findings import Finding
@@ -43,7 +43,7 @@ def test_findings_come_in_the_order_of_the_images(report):
 @pytest.mark.parametrize("number", range(len(CASES)), ids=[case.name for case in CASES])
 def test_training_reads_what_the_doctor_lets_pass(number, records):
     case, record = CASES[number], records[number]
-    if case.expected == ODD and case.size[0] * case.size[1] > LARGEST_DECODED:
+    if case.size and case.size[0] * case.size[1] > LARGEST_DECODED:
         pytest.skip("takes a gigabyte")
     if is_unreadable(case):
         with pytest.raises(ValueError, match="image file|is not an image") as error:
@@ -71,8 +71,11 @@ def test_error_of_training_names_image_and_file(tmp_path, records):
 
 
 def is_unreadable(case: Case) -> bool:
-    """Whether training stops at a file; one of the corrupt ones is read with a grey part."""
-    return case.expected == (("error", "image_corrupt"),) and case.says != "premature end"
+    """Whether training stops at a file; some of the corrupt ones are read with a grey part."""
+    return case.expected == (("error", "image_corrupt"),) and case.says not in (
+        "premature end",
+        "cannot hold",
+    )
 
 
 def _texts(findings: list[Finding]) -> list[str]:
