@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections import defaultdict
@@ -218,6 +219,7 @@ def _check(source: Source) -> AnnotationReport:
     from mmdet_lite.registry import DATASETS, build
 
     content = build(source.own_class, DATASETS, seed=0).coco_dict()
+    content = json.loads(json.dumps(content, default=lambda value: value.tolist()))
     return check_annotations(content, Problems(source.name), *options)
 
 

@@ -65,6 +65,7 @@ def _check_names(columns: CocoColumns, problems: Problems) -> None:
             problems.add("error", "category_name_duplicate", key, found, fix)
 
 
+@np.errstate(over="ignore")  # huge numbers are outside all the same
 def check_boxes(
     annotations: Annotations, sizes: np.ndarray, trust_boxes: bool, problems: Problems
 ) -> np.ndarray:

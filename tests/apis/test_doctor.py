@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from mmengine.config import Config
 
 from mmdet_lite.apis.doctor import Source, examine, find_sources
 from mmdet_lite.data.shapes_dataset import ShapesDataset
+from mmdet_lite.registry import DATASETS
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def arguments(folder: Path) -> list:
 def test_sound_data_set_has_code_0(shapes, run_cli):
     result = run_cli(*arguments(shapes))
     assert result.code == 0, result.out
-    assert result.out.startswith(f"{shapes}/annotations.json: ") and "class_unused" in result.out
+    assert result.out.startswith(f"{shapes}/annotations.json: ") and "nothing found" in result.out
     assert "3 images" in result.out and "errors" not in result.out and result.err == ""
 
 
@@ -157,4 +159,22 @@ def test_data_set_of_ones_own_is_checked_by_what_it_evaluates_on():
     own = {"type": "ShapesDataset", "num_images": 2, "image_size": (64, 64)}
     (result,), between = examine([Source("ShapesDataset", own_class=own)])
     assert between == [] and result.statistics.images == 2
+    assert {finding.severity for finding in result.findings} <= {"note"}
+
+
+@DATASETS.register_module()
+class NumpyDataset(ShapesDataset):
+    """Its ground truth is of NumPy's types, which are as good."""
+
+    def coco_dict(self):
+        content = super().coco_dict()
+        for annotation in content["annotations"]:
+            annotation["bbox"] = np.array(annotation["bbox"])
+            annotation["id"] = np.int64(annotation["id"])
+        return content
+
+
+def test_numpy_types_of_a_data_set_are_numbers():
+    own = {"type": "NumpyDataset", "num_images": 2, "image_size": (64, 64)}
+    (result,), _ = examine([Source("NumpyDataset", own_class=own)])
     assert {finding.severity for finding in result.findings} <= {"note"}
