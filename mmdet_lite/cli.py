@@ -286,6 +286,9 @@ def _doctor_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=positive, help="processes that read images (all cores)")
     parser.add_argument("--json", metavar="FILE", help="write all findings as a JSON list")
     parser.add_argument(
+        "--html", metavar="FILE", help="write a page with pictures of what is found, and histograms"
+    )
+    parser.add_argument(
         "--fix",
         metavar="OUT",
         help="write a corrected annotation file, and what was changed to OUT.changes.json",
@@ -307,7 +310,9 @@ def _doctor(args: argparse.Namespace) -> None:
             raise ValueError("--images and --trust-boxes go with --ann; a config has its own")
         cfg = load_config(args.config, args.cfg_options)
         sources, training = find_sources(cfg), find_training(cfg)
-    code = run_doctor(sources, training, not args.no_pixels, args.workers, args.json, args.fix)
+    code = run_doctor(
+        sources, training, not args.no_pixels, args.workers, args.json, args.fix, args.html
+    )
     sys.exit(code)
 
 

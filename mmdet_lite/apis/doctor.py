@@ -23,6 +23,8 @@ from mmdet_lite.doctor.annotations import (
 from mmdet_lite.doctor.fix import write_corrected
 from mmdet_lite.doctor.images import ImageRecord, check_images, find_leaks, find_unlisted
 from mmdet_lite.doctor.leaks import ImageDigest
+from mmdet_lite.doctor.page import write_page
+from mmdet_lite.doctor.pictures import PictureSource, pick_pictures
 from mmdet_lite.doctor.report import as_list, as_text, exit_code, summary, write_json
 from mmdet_lite.doctor.statistics import Statistics, dataset_statistics
 from mmdet_lite.doctor.training_view import AnchorGrid, Scale, read_anchors, read_scales
@@ -74,10 +76,15 @@ class Examination:
     statistics: Statistics | None = None
     digests: dict[str, ImageDigest] = field(default_factory=dict)
 
+    @property
+    def name(self) -> str:
+        """The annotation file, and where the config has it."""
+        where = f" ({', '.join(self.source.sections)})" if self.source.sections else ""
+        return f"{self.source.name}{where}"
+
     def as_text(self) -> str:
         """For a terminal."""
-        where = f" ({', '.join(self.source.sections)})" if self.source.sections else ""
-        title = f"{self.source.name}{where}: {summary(self.findings)}"
+        title = f"{self.name}: {summary(self.findings)}"
         parts = [title, "=" * len(title), as_text(self.findings, self.source.name)]
         if self.statistics is not None:
             parts.append(f"\n{self.statistics.as_text()}")
@@ -247,6 +254,7 @@ def run_doctor(
     num_workers: int | None = None,
     json_file: str | None = None,
     fix: str | None = None,
+    html_file: str | None = None,
 ) -> int:
     """Examine data sets, print what is found and write what was asked for.
 
@@ -254,6 +262,7 @@ def run_doctor(
         sources, training, read_images, num_workers: as for :func:`examine`.
         json_file: where to write all findings as a list.
         fix: where to write a corrected annotation file.
+        html_file: where to write a page with pictures of what is found.
 
     Returns:
         The exit code: 0 nothing but notes, 1 warnings, 2 errors.
@@ -270,6 +279,8 @@ def run_doctor(
     findings = [f for result in examinations for f in result.findings] + between
     if json_file is not None:
         write_json(json_file, as_list(findings))
+    if html_file is not None:
+        _write_page(html_file, examinations, findings)
     for result in examinations:
         _print(f"{result.as_text()}\n")
     if between:
@@ -279,6 +290,19 @@ def run_doctor(
         correction = write_corrected(sources[0].name, fix, sources[0].trust_boxes)
         _print(f"\n{correction.as_text(fix)}")
     return exit_code(findings)
+
+
+def _write_page(
+    path: str, examinations: Sequence[Examination], findings: Sequence[Finding]
+) -> None:
+    sources = [
+        PictureSource(result.source.name, result.source.image_dir, result.content)
+        for result in examinations
+        if result.source.image_dir is not None
+    ]
+    statistics = [(r.name, r.statistics) for r in examinations if r.statistics is not None]
+    subject = ", ".join(dict.fromkeys(Path(r.source.name).name for r in examinations))
+    write_page(path, subject, findings, statistics, pick_pictures(findings, sources))
 
 
 def _show_progress(done: int, total: int) -> None:

@@ -56,18 +56,18 @@ def read_objects(content: dict[str, Any], classes: Sequence[str] | None = None) 
     """
     images = {
         image["id"]: (image["width"], image["height"])
-        for image in _records(content, "images")
+        for image in records(content, "images")
         if _is_id(image.get("id")) and _is_size(image.get("width"), image.get("height"))
     }
     ids = {
         category["name"]: category["id"]
-        for category in _records(content, "categories")
+        for category in records(content, "categories")
         if isinstance(category.get("name"), str) and _is_id(category.get("id"))
     }
     names = tuple(ids if classes is None else classes)
     labels = {ids[name]: label for label, name in enumerate(names) if name in ids}
     rows = {id: row for row, id in enumerate(images)}
-    annotations = _records(content, "annotations")
+    annotations = records(content, "annotations")
     objects = [a for a in annotations if not a.get("iscrowd")]
     sizes = np.array(list(images.values()), np.float64).reshape(-1, 2)
     try:
@@ -102,7 +102,8 @@ def _columns(
     )
 
 
-def _records(content: Any, section: str) -> list[dict]:
+def records(content: Any, section: str) -> list[dict]:
+    """The dicts of a list of a COCO file; whatever else stands there is passed over."""
     found = content.get(section) if isinstance(content, dict) else None
     return (
         [record for record in found if isinstance(record, dict)] if isinstance(found, list) else []

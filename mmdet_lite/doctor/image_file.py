@@ -21,19 +21,20 @@ from mmdet_lite.doctor.image_traits import find_traits
 from mmdet_lite.doctor.leaks import ImageDigest, digest_image
 
 LARGEST_DECODED = 2**27  # pixels; 400 MB each as RGB
-_FETCH = "Fetch the file again, or take the image out of the annotation file"
-_CONVERT = "Convert it to JPEG or PNG"
+_MOST_OF_OPENCV = 2**30  # pixels
+_FETCH = "Fetch the file again, or take the image out of the annotation file."
+_CONVERT = "Convert it to JPEG or PNG."
 
 # What is found in place of pictures: how the file begins, what it is, and what to do.
 _IMPOSTORS = (
-    (b"version https://git-lfs", "a pointer of Git LFS, not the picture", "Run `git lfs pull`"),
+    (b"version https://git-lfs", "a pointer of Git LFS, not the picture", "Run `git lfs pull`."),
     (b"<!doctype html", "a web page, probably the error page of a download", _FETCH),
     (b"<html", "a web page, probably the error page of a download", _FETCH),
     (b"<svg", "an SVG drawing", _CONVERT),
     (b"<?xml", "an XML file", _FETCH),
     (b"{", "a JSON text, probably the error of a download", _FETCH),
     (b"%pdf", "a PDF document", _CONVERT),
-    (b"pk\x03\x04", "a ZIP archive", "Unpack it"),
+    (b"pk\x03\x04", "a ZIP archive", "Unpack it."),
 )
 _HEIC = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
 
@@ -95,7 +96,7 @@ def _read(record: ImageRecord, inspection: Inspection) -> bytes | None:
         return Path(record.path).read_bytes()
     except OSError as error:
         text = f"the file cannot be read: {error.strerror or error}"
-        inspection.findings.append(corrupt(record, text, "Correct its permissions, or fetch it"))
+        inspection.findings.append(corrupt(record, text, "Correct its permissions, or fetch it."))
         return None
 
 
@@ -128,13 +129,15 @@ def _too_large(record: ImageRecord, header: ImageHeader, num_bytes: int) -> Find
     if not header.fits_in(num_bytes):
         text = f"its header says {size}, which a file of {num_bytes} bytes cannot hold"
         return corrupt(record, text)
+    if header.num_pixels > _MOST_OF_OPENCV:
+        return corrupt(record, f"{size}: more pixels than OpenCV decodes", "Cut it into tiles.")
     text = (
         f"{size}: {header.num_pixels / 1e6:.0f} million pixels, {3 * header.num_pixels / 1e9:.1f} "
         "GB in each worker process of the training. It was not decoded here"
     )
     return Finding(
         *("warning", "image_unusual", str(record.path), record.id, text),
-        "Cut it into tiles, or store it smaller",
+        "Cut it into tiles, or store it smaller.",
     )
 
 
@@ -150,7 +153,8 @@ def _explain(record: ImageRecord, content: bytes, error: ValueError) -> Finding:
         return corrupt(record, f"all its {len(content)} bytes are zero: a copy that went wrong")
     if head.startswith(b"<"):
         return corrupt(record, f"it is a text that begins with {content[:30]!r}")
-    return corrupt(record, str(error))
+    text = str(error).replace(f"image file {record.path}", "it").replace(str(record.path), "it")
+    return corrupt(record, text.partition(": fetch it again")[0])
 
 
 def _complaints(record: ImageRecord, said: str) -> list[Finding]:
@@ -163,5 +167,5 @@ def _complaints(record: ImageRecord, said: str) -> list[Finding]:
     if any(word in line for word in _DAMAGED for line in lines):
         return [corrupt(record, f"{says} A part of the picture is grey or garbled in training")]
     text = f"{says} A part of the picture may be garbled: look at it"
-    fix = "Save it anew if it looks right; else fetch it again"
+    fix = "Save it anew if it looks right; else fetch it again."
     return [Finding("warning", "image_corrupt", str(record.path), record.id, text, fix)]

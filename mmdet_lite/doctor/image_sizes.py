@@ -66,7 +66,7 @@ def _exchanged(
         f"({_MIRRORED_OR_TURNED[orientation]}) is applied when it is read, which gives "
         f"{_words(actual)}. Training stops at it"
     )
-    fix = f"{_TURN} if the boxes fit the picture as it is shown; else remove the tag alone"
+    fix = f"{_TURN} if the boxes fit the picture as it is shown; else remove the tag alone."
     return Finding("error", "exif_rotated", str(path), id, text, fix)
 
 
@@ -74,14 +74,14 @@ def _mismatch(
     path: str, id: int | str, listed: tuple[int, int], actual: tuple[int, int], is_swapped: bool
 ) -> Finding:
     text = f"the file is {_words(actual)}, the annotation file says {_words(listed)}"
-    fix = "Correct the annotation file, or put the right picture there"
+    fix = "Correct the annotation file, or put the right picture there."
     ratios = [actual[axis] / max(listed[axis], 1) for axis in (0, 1)]
     if is_swapped:
         text += "; height and width are exchanged, and no EXIF tag does it"
-        fix = "If the boxes fit the picture, exchange 'height' and 'width' in the annotation file"
+        fix = "If the boxes fit the picture, exchange 'height' and 'width' in the annotation file."
     elif abs(ratios[0] / ratios[1] - 1) < 0.01:
         text += f"; it is the same shape at {ratios[0]:.3g} times the size"
-        fix = "Put the picture of the original size there, or scale the boxes and masks too"
+        fix = "Put the picture of the original size there, or scale the boxes and masks too."
     return Finding("error", "size_mismatch", str(path), id, text, fix)
 
 
@@ -97,10 +97,10 @@ def _oriented(
     is_settled = listed is not None and orientation >= 5 and actual[0] != actual[1]
     if is_settled:
         text = f"{what} is applied when it is read; the annotation file has the size after it"
-        fix = f"Nothing for training. For programs that ignore EXIF: {_TURN[0].lower()}{_TURN[1:]}"
+        fix = f"Nothing for training. For programs that ignore EXIF: {_TURN[0].lower()}{_TURN[1:]}."
         return Finding("note", "exif_rotated", str(path), id, text, fix)
     text = f"{what} is applied when it is read; the size does not tell whether the boxes know"
-    fix = f"Look at the boxes (mmdet-lite browse-dataset). {_TURN}"
+    fix = f"Look at the boxes (`mmdet-lite browse-dataset CONFIG`). {_TURN}."
     return Finding("warning", "exif_rotated", str(path), id, text, fix)
 
 

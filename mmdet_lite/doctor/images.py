@@ -103,7 +103,7 @@ def find_unlisted(image_dir: str | Path, file_names: Iterable[str]) -> list[Find
             path = os.path.join(folder, name)
             if is_image and os.path.relpath(path, image_dir) not in listed:
                 text = "no annotation file lists it: it is not used, also not as background"
-                fix = "List it under 'images', even if nothing is on it; or move it elsewhere"
+                fix = "List it under 'images', even if nothing is on it; or move it elsewhere."
                 findings.append(Finding("note", "image_unlisted", path, None, text, fix))
     return findings
 
@@ -114,17 +114,17 @@ def _missing(record: ImageRecord, folders: dict[Path, dict[str, str]]) -> Findin
     if path.parent not in folders:
         folders[path.parent] = _names_in(path.parent)
     names = folders[path.parent]
-    text, fix = "there is no such file", "Fetch it, correct image_dir, or take the image out"
+    text, fix = "there is no such file", "Fetch it, correct image_dir, or take the image out."
     if path.is_dir():
         text = "it is a folder, not a file"
     elif not path.parent.is_dir():
-        text, fix = f"there is no folder {path.parent}", "Correct image_dir, or the file name"
+        text, fix = f"there is no folder {path.parent}", "Correct image_dir, or the file name."
     elif near := names.get(_plain(path.name)):
         text += f"; there is {near!r}, which differs in case or in how accents are written"
-        fix = "Rename the file, or correct 'file_name'"
+        fix = "Rename the file, or correct 'file_name'."
     elif near := names.get(_plain(path.stem) + "/"):
         text += f"; there is {near!r}"
-        fix = "Correct the extension in 'file_name'"
+        fix = "Correct the extension in 'file_name'."
     return Finding("error", "image_missing", str(record.path), record.id, text, fix)
 
 

@@ -22,7 +22,7 @@ _ALIKE = 20  # bits of 256 that may differ; pictures that have nothing in common
 _PAIRS_AT_ONCE = 4_000_000
 _FIX = (
     "Take the picture out of one of the splits, or the figures of the evaluation are too good; "
-    "split by scene, video or patient, not by picture"
+    "split by scene, video or patient, not by picture."
 )
 
 

@@ -54,6 +54,18 @@ def test_warnings_have_code_1_and_errors_2(shapes, run_cli, tmp_path):
     assert result.code == 2 and "000002.png: there is no such file" in result.out
 
 
+def test_page_shows_findings_with_pictures_and_statistics(shapes, run_cli, tmp_path):
+    path = spoil(shapes, lambda content: content["annotations"][0].update(bbox=[50, 40, 40, 20]))
+    out = tmp_path / "out/page.html"
+    result = run_cli(*arguments(shapes), "--html", out, "--workers", 1)
+    page = out.read_text("utf-8")
+    assert result.code == 1
+    assert "<title>annotations.json: data set</title>" in page
+    assert "box_outside" in page and page.count("data:image/jpeg;base64,") >= 1
+    assert '<rect class="mine" x="50.0" y="40.0" width="40.0" height="20.0"/>' in page
+    assert f"<h2>{path}</h2>" in page and "Aspect ratio" in page
+
+
 @pytest.mark.parametrize("text", [b"", b"[", b"\xff\xfe\0", b"[[1]]", b'{"images": 5}'])
 def test_files_that_are_none_are_findings(tmp_path, run_cli, text):
     (tmp_path / "broken.json").write_bytes(text)

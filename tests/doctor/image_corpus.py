@@ -210,6 +210,8 @@ def _unusual() -> Iterator[Case]:
     yield Case("pages.tif", encode("TIFF", **frames), ODD, says="2 frames or pages")
     black = Image.new("RGB", (WIDTH, HEIGHT))
     yield Case("black.png", encode("PNG", black), ODD, says="all pixels are [0, 0, 0]")
+    red = Image.new("RGB", (WIDTH, HEIGHT), "red")
+    yield Case("red.png", encode("PNG", red), ODD, says="all pixels are [255, 0, 0]")
     grey_png = encode("PNG", mode="L")
     yield Case("two_things.jpg", grey_png, NOTED * 2)
     yield Case("three_things.jpg", grey_png, WRONG_SIZE + NOTED * 2, size=(1, 1))

@@ -1,6 +1,9 @@
+import json
+
 import pytest
 from image_corpus import CASES, Case, write_corpus
 
+from mmdet_lite.data.coco_dataset import CocoDataset
 from mmdet_lite.data.findings import Finding
 from mmdet_lite.data.image_io import read_image
 from mmdet_lite.doctor.image_file import LARGEST_DECODED
@@ -50,9 +53,29 @@ def test_training_reads_what_the_doctor_lets_pass(number, records):
         assert read_image(record.path).ndim == 3
 
 
+def test_error_of_training_names_image_and_file(tmp_path, records):
+    unreadable = [record for record in records if is_unreadable(CASES[record.id])]
+    images = [
+        {"id": r.id, "file_name": r.path, "height": max(r.size[0], 1), "width": max(r.size[1], 1)}
+        for r in unreadable
+    ]
+    content = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "rose"}]}
+    (tmp_path / "train.json").write_text(json.dumps(content))
+    dataset = CocoDataset(str(tmp_path / "train.json"), "/")
+    assert len(dataset) > 30
+    for index, record in enumerate(unreadable):
+        with pytest.raises(ValueError) as error:
+            dataset.load(index)
+        assert str(error.value).startswith(f"image id {record.id}: ")
+        assert record.path in str(error.value)
+
+
 def is_unreadable(case: Case) -> bool:
-    """Whether training stops at a file; one of the corrupt ones is read with a grey part."""
-    return case.expected == (("error", "image_corrupt"),) and case.says != "premature end"
+    """Whether training stops at a file; some of the corrupt ones are read with a grey part."""
+    return case.expected == (("error", "image_corrupt"),) and case.says not in (
+        "premature end",
+        "cannot hold",
+    )
 
 
 def _texts(findings: list[Finding]) -> list[str]:

@@ -10,6 +10,10 @@ from mmdet_lite.doctor.images import ImageRecord, check_images, find_unlisted
 
 SIZE = (60, 80)
 
+needs_fork = pytest.mark.skipif(
+    multiprocessing.get_start_method() != "fork", reason="what is patched is not there in workers"
+)
+
 
 def write(path, content=None):
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,9 +69,7 @@ def test_pipes_and_dangling_links_are_missing(tmp_path):
     assert [f.kind for f in report.findings] == ["image_missing"] * 2
 
 
-@pytest.mark.skipif(
-    multiprocessing.get_start_method() != "fork", reason="what is patched is not there in workers"
-)
+@needs_fork
 def test_file_that_crashes_or_stalls_the_decoder_is_corrupt(tmp_path, monkeypatch):
     decode = image_file.decode_image
 
@@ -119,9 +121,15 @@ def test_folder_that_is_not_there_has_no_unlisted_images(tmp_path):
     assert find_unlisted(tmp_path / "nowhere", []) == []
 
 
-def test_huge_image_is_not_decoded(tmp_path, monkeypatch):
+@needs_fork
+@pytest.mark.parametrize(
+    ("limit", "severity", "says"),
+    [(2**30, "warning", "not decoded here"), (2000, "error", "more pixels than OpenCV decodes")],
+)
+def test_huge_image_is_not_decoded(tmp_path, monkeypatch, limit, severity, says):
     monkeypatch.setattr(image_file, "LARGEST_DECODED", 1000)
+    monkeypatch.setattr(image_file, "_MOST_OF_OPENCV", limit)
     path = write(tmp_path / "a.png", encode("PNG", PICTURE))
     report = check_images([ImageRecord(1, str(path), SIZE)], 1)
-    assert "was not decoded here" in report.findings[0].message
+    assert report.findings[0].severity == severity and says in report.findings[0].message
     assert report.digests == {}
