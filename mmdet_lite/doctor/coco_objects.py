@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+_HUGE = 1e300  # a whole number may be larger than any of float64
 
 
 @dataclass(frozen=True)
@@ -129,4 +130,4 @@ def _is_size(width: Any, height: Any) -> bool:
 
 
 def _is_finite(value: Any) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
+    return isinstance(value, (int, float)) and -_HUGE < value < _HUGE
