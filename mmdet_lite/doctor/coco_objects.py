@@ -73,7 +73,7 @@ def read_objects(content: dict[str, Any], classes: Sequence[str] | None = None) 
     sizes = np.array(list(images.values()), np.float64).reshape(-1, 2)
     try:
         columns = _columns(objects, rows, labels)
-    except (TypeError, ValueError):  # something has another type than it should
+    except (TypeError, ValueError, OverflowError):  # something is of another type, or huge
         columns = _columns([a for a in objects if _is_usable(a, rows, labels)], rows, labels)
     image_rows, object_labels, boxes = columns
     boxes[:, 2:] += boxes[:, :2]
