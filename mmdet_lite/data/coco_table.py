@@ -122,6 +122,7 @@ def _of_categories(annotations: Annotations, categories: dict[int, str], file: s
     return annotations.select(is_chosen)
 
 
+@np.errstate(over="ignore")  # areas of huge boxes
 def _pack(
     images: Images,
     rows: np.ndarray,

@@ -92,6 +92,7 @@ def write_corrected(path: str | Path, out: str | Path, trust_boxes: bool = False
     return Correction(changes, left)
 
 
+@np.errstate(over="ignore")  # areas of huge boxes
 def correct(content: CocoDict, file: str, formats: Collection[str] = ()) -> list[Change]:
     """Correct what an annotation file holds, in place.
 

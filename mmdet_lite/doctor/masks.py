@@ -21,6 +21,7 @@ _OFF, _OFF_SHARE = 3.0, 0.1
 _AREA_OFF, _AREA_OFF_SHARE = 20.0, 0.25
 
 
+@np.errstate(over="ignore", invalid="ignore")  # huge boxes, which are noted as outside
 def check_masks(
     annotations: Annotations, sizes: np.ndarray, is_needed: bool, problems: Problems
 ) -> np.ndarray:
