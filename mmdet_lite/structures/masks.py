@@ -53,12 +53,12 @@ class InstanceMasks:
         return InstanceMasks([self.shapes[i] for i in indices], self.size)
 
     def resize(self, size: tuple[int, int]) -> InstanceMasks:
-        """Scale to another image size; bitmaps by nearest neighbour."""
+        """Scale to another image size; bitmaps by nearest neighbour, centres of pixels on centres."""
         factors = np.array([size[1] / self.size[1], size[0] / self.size[0]])
         return self._map(
             lambda points: points * factors,
             lambda bitmap: cv2.resize(
-                bitmap, (int(size[1]), int(size[0])), interpolation=cv2.INTER_NEAREST
+                bitmap, (int(size[1]), int(size[0])), interpolation=cv2.INTER_NEAREST_EXACT
             ),
             size,
         )

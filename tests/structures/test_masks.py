@@ -111,6 +111,15 @@ def test_resize_by_two_repeats_pixels(kind):
     np.testing.assert_array_equal(resized.bitmaps(), EXPECTED.repeat(2, 1).repeat(2, 2))
 
 
+def test_bitmaps_are_resized_around_the_centres_of_pixels():
+    """Not towards the lower right: edges of a mask stay half a pixel from those of its box."""
+    for width in range(5, 60):
+        resized = InstanceMasks([_bitmap(3, 2, 12, 9)], SIZE).resize((12, width)).bitmaps()
+        left, _, right, _ = tight_boxes(resized)[0]
+        factor = width / SIZE[1]
+        assert abs(left - 3 * factor) <= 0.5 and abs(right - 12 * factor) <= 0.5
+
+
 @kinds
 def test_select_keeps_the_given_order(kind):
     np.testing.assert_array_equal(_masks(kind).select([2, 0]).bitmaps(), EXPECTED[[2, 0]])
