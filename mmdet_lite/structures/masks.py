@@ -53,7 +53,7 @@ class InstanceMasks:
         return InstanceMasks([self.shapes[i] for i in indices], self.size)
 
     def resize(self, size: tuple[int, int]) -> InstanceMasks:
-        """Scale to another image size; bitmaps by nearest neighbour, centres of pixels on centres."""
+        """Scale to another image size; of bitmaps by the nearest centre of a pixel."""
         factors = np.array([size[1] / self.size[1], size[0] / self.size[0]])
         return self._map(
             lambda points: points * factors,
