@@ -18,6 +18,9 @@ from mmdet_lite.structures.rle import draw_rle
 Polygons = list[np.ndarray]  # one (points, 2) float64 array a part
 Shape = Polygons | np.ndarray | dict  # polygons, (H, W) uint8 bitmap, or compressed COCO RLE
 
+_FAR = 1e6  # pixels; no picture is so large, and 32 bits hold it
+_LONGEST_OUTLINE = 1e6  # pixels
+
 
 class InstanceMasks:
     """The masks of one image's objects; every operation returns new masks.
@@ -181,13 +184,26 @@ def rasterize_polygons(polygons: Polygons, size: tuple[int, int]) -> np.ndarray:
 
 
 def _draw_polygons(polygons: Polygons, bitmap: np.ndarray) -> None:
-    flat = [points.reshape(-1) for points in polygons if len(points) > 2]
+    drawable = [_bound(points, bitmap.shape) for points in polygons]
+    flat = [points.reshape(-1) for points in drawable if len(points) > 2]
     if flat:
         draw_rle(coco_mask.merge(coco_mask.frPyObjects(flat, *bitmap.shape)), bitmap)
 
 
+def _bound(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A polygon that pycocotools can draw, if need be only its part inside the image.
+
+    pycocotools ends the process over coordinates beyond 32 bits, and takes memory for each pixel
+    of the outline, also outside of the image.
+    """
+    points = points.clip(-_FAR, _FAR)
+    outline = np.abs(points - np.roll(points, -1, axis=0)).sum()
+    return points if outline <= _LONGEST_OUTLINE else _clip_polygon(points, size)
+
+
 def _clip_polygon(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """The part of a polygon inside an image of (height, width) ``size``."""
+    points = points.clip(-_FAR, _FAR)  # so that products are finite
     for axis, limit in ((0, size[1]), (1, size[0])):
         points = _clip_half_plane(points, points[:, axis])
         points = _clip_half_plane(points, limit - points[:, axis])

@@ -122,6 +122,7 @@ if __name__ == "__main__":
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--file", type=Path, help="read this one only")
     args = parser.parse_args()
+    args.folder.mkdir(parents=True, exist_ok=True)
     _limit_memory()
     if args.file:
         print(dict(check_file(args.file, write_images(args.folder / "images"))))

@@ -156,6 +156,20 @@ def test_polygon_outside_the_image_has_no_pixels():
     assert outside.pad((20, 40)).bitmaps().sum() == 0
 
 
+@pytest.mark.parametrize("far", [1e5, 1e9, 1e30, 1e308])
+def test_polygons_that_reach_far_out_are_drawn_in_their_image(far):
+    """pycocotools ends the process, or takes gigabytes for the outline."""
+    square = [np.array([[-far, -far], [far, -far], [far, far], [-far, far]])]
+    assert rasterize_polygons(square, SIZE).all()
+    beside = [np.array([[far / 2, 0], [far, 0], [far, 9], [far / 2, 9]])]
+    assert not rasterize_polygons(beside, SIZE).any()
+    half = [np.array([[8, -far], [far, -far], [far, far], [8, far]])]
+    np.testing.assert_array_equal(rasterize_polygons(half, SIZE), _bitmap(8, 0, 16, 12))
+    zigzag = [np.tile([[-far, -far], [far, far], [-far, far]], (300, 1))]
+    for masks in (InstanceMasks([zigzag], SIZE), InstanceMasks([zigzag], SIZE).pad((20, 20))):
+        assert masks.bitmaps().shape[0] == 1
+
+
 def test_tight_boxes_end_after_the_last_pixel():
     bitmaps = np.stack([_bitmap(2, 3, 9, 8), _bitmap(5, 6, 6, 7), _bitmap(0, 0, 0, 0)])
     assert tight_boxes(bitmaps).tolist() == [[2, 3, 9, 8], [5, 6, 6, 7], [0, 0, 0, 0]]
