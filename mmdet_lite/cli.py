@@ -32,11 +32,12 @@ _EXPLAINED = (
 
 @dataclass
 class Command:
-    """A subcommand: what it is for, its arguments, what it does."""
+    """A subcommand: what it is for, its arguments, what it does; its exit code after an error."""
 
     summary: str
     add_arguments: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], None]
+    failure: int = 1
 
 
 def main(command: str | None = None, argv: Sequence[str] | None = None) -> None:
@@ -49,12 +50,12 @@ def main(command: str | None = None, argv: Sequence[str] | None = None) -> None:
     if command is not None:
         parser = argparse.ArgumentParser(description=COMMANDS[command].summary, allow_abbrev=False)
         COMMANDS[command].add_arguments(parser)
-        args, run = parser.parse_args(argv), COMMANDS[command].run
+        args = parser.parse_args(argv)
     else:
         args = _parser().parse_args(argv)
-        run = COMMANDS[args.command].run
+        command = args.command
     try:
-        run(args)
+        COMMANDS[command].run(args)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:  # of `... | head`, which has read enough
@@ -64,7 +65,7 @@ def main(command: str | None = None, argv: Sequence[str] | None = None) -> None:
         if os.environ.get(_TRACEBACK):
             raise
         _report(error)
-        sys.exit(1)
+        sys.exit(COMMANDS[command].failure)
 
 
 def _report(error: Exception) -> None:
@@ -264,6 +265,52 @@ def _browse(args: argparse.Namespace) -> None:
     print(f"wrote {len(files)} pictures to {args.out_dir}")
 
 
+def _doctor_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "Exit code: 0 if there is nothing but notes, 1 after warnings, 2 after errors."
+    parser.add_argument(
+        "config", nargs="?", help="config whose data sets are examined; or --ann names one file"
+    )
+    add_options(parser)
+    parser.add_argument("--ann", metavar="FILE", help="a COCO annotation file, without a config")
+    parser.add_argument("--images", metavar="DIR", help="with --ann: folder of its images")
+    parser.add_argument(
+        "--trust-boxes",
+        action="store_true",
+        help="with --ann: boxes that look like another format's are COCO's all the same",
+    )
+    parser.add_argument(
+        "--no-pixels",
+        action="store_true",
+        help="do not read the images, only look whether they are there",
+    )
+    parser.add_argument("--workers", type=positive, help="processes that read images (all cores)")
+    parser.add_argument("--json", metavar="FILE", help="write all findings as a JSON list")
+    parser.add_argument(
+        "--fix",
+        metavar="OUT",
+        help="write a corrected annotation file, and what was changed to OUT.changes.json",
+    )
+
+
+def _doctor(args: argparse.Namespace) -> None:
+    from mmdet_lite.apis.doctor import Source, find_sources, find_training, run_doctor
+
+    if (args.config is None) == (args.ann is None):
+        raise ValueError("name a config, or an annotation file with --ann FILE --images DIR")
+    if args.config is None:
+        training = None
+        sources = [Source(args.ann, args.images, trust_boxes=args.trust_boxes)]
+    else:
+        from mmdet_lite.apis.config import load_config
+
+        if args.images or args.trust_boxes:
+            raise ValueError("--images and --trust-boxes go with --ann; a config has its own")
+        cfg = load_config(args.config, args.cfg_options)
+        sources, training = find_sources(cfg), find_training(cfg)
+    code = run_doctor(sources, training, not args.no_pixels, args.workers, args.json, args.fix)
+    sys.exit(code)
+
+
 def _anchors_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     parser.add_argument(
@@ -397,6 +444,12 @@ COMMANDS = {
     ),
     "browse-dataset": Command(
         "Save pictures of what the model will see.", _browse_arguments, _browse
+    ),
+    "doctor": Command(
+        "Find what is wrong with a data set, before a training does.",
+        _doctor_arguments,
+        _doctor,
+        failure=2,
     ),
     "anchors": Command(
         "Say how well YOLO's anchors fit the training data, and find better ones.",

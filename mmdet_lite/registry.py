@@ -12,8 +12,8 @@ from torch import nn
 from mmdet_lite.argument_types import check_types
 
 MODELS = Registry("model", scope="mmdet_lite", locations=["mmdet_lite.models"])
-DATASETS = Registry("dataset", scope="mmdet_lite", locations=["mmdet_lite.data"])
-TRANSFORMS = Registry("transform", scope="mmdet_lite", locations=["mmdet_lite.data"])
+DATASETS = Registry("dataset", scope="mmdet_lite", locations=["mmdet_lite.data.registered"])
+TRANSFORMS = Registry("transform", scope="mmdet_lite", locations=["mmdet_lite.data.registered"])
 METRICS = Registry("metric", scope="mmdet_lite", locations=["mmdet_lite.evaluation"])
 OPTIMIZERS = Registry("optimizer", scope="mmdet_lite", locations=["mmdet_lite.engine"])
 SCHEDULES = Registry("schedule", scope="mmdet_lite", locations=["mmdet_lite.engine"])

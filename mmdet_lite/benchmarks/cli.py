@@ -309,6 +309,25 @@ def _eval(args: argparse.Namespace) -> None:
     _report(lambda: benchmark_evaluation(size, args.rounds, args.box_rounds), args)
 
 
+def _doctor_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "ann_files", nargs="*", metavar="ANN_FILE", help="COCO annotation files to check too"
+    )
+    for name, default in (("images", 100_000), ("annotations", 800_000)):
+        text = f"of the file that is made up ({default})"
+        parser.add_argument(f"--{name}", type=positive, default=default, metavar="N", help=text)
+    _add_rounds(parser, 3)
+    _add_json(parser)
+
+
+def _doctor(args: argparse.Namespace) -> None:
+    from mmdet_lite.benchmarks.doctor import benchmark_doctor
+
+    files = [Path(file) for file in args.ann_files]
+    numbers = (args.images, args.annotations, args.rounds)
+    _report(lambda: benchmark_doctor(files, *numbers), args)
+
+
 MEASUREMENTS = {
     "train": Measurement(
         "time training steps, ours and torchvision's, and count what they do",
@@ -338,6 +357,11 @@ MEASUREMENTS = {
     ),
     "ap-loss": Measurement(
         "time AP loss, and a loop over the positives", _ap_loss_arguments, _ap_loss
+    ),
+    "doctor": Measurement(
+        "time the check of annotation files, and the memory that it takes",
+        _doctor_arguments,
+        _doctor,
     ),
     "eval": Measurement(
         "time the evaluation of boxes and the encoding of masks, ours and pycocotools'",

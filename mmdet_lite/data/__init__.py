@@ -1,27 +1,4 @@
-"""Data sets, transforms, samplers and loaders; importing this fills their registries."""
+"""Data sets, transforms, samplers and loaders.
 
-from mmdet_lite.data import (
-    affine,
-    coco_dataset,
-    letterbox,
-    mixing,
-    photometric,
-    pipeline,
-    shapes_dataset,
-    subset,
-    transforms,
-    wrappers,
-)
-
-__all__ = [
-    "affine",
-    "coco_dataset",
-    "letterbox",
-    "mixing",
-    "photometric",
-    "pipeline",
-    "shapes_dataset",
-    "subset",
-    "transforms",
-    "wrappers",
-]
+Nothing is imported here: what reads files alone, such as ``image_io``, works without torch.
+"""

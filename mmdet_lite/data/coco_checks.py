@@ -1,122 +1,133 @@
-"""What must hold for the content of a COCO file; each check notes all that is wrong."""
+"""What must hold for the records of a COCO file; each check notes all that is wrong."""
 
 from __future__ import annotations
 
-import logging
-import math
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from mmdet_lite.data.coco_file import CocoDict
-from mmdet_lite.data.problems import Problems, describe
-from mmdet_lite.data.segmentations import segmentation_fault
+from mmdet_lite.data.box_formats import check_box_format
+from mmdet_lite.data.coco_columns import Annotations, CocoColumns, Images
+from mmdet_lite.data.problems import Problems, show
 
-logger = logging.getLogger("mmdet_lite")
+# Findings about single annotations, which can be left out.
+OF_ANNOTATIONS = (
+    "box_degenerate",
+    "box_outside",
+    "polygon_too_short",
+    "polygon_odd",
+    "rle_invalid",
+)
+SKIP = "Correct the file, or leave these out with bad_annotations='skip'."
 
-Sizes = dict[int, tuple[int, int]]  # image id -> (height, width)
-
-
-def check_ids(content: CocoDict, problems: Problems) -> None:
-    """Ids and category names are unique; annotations refer to what exists; images have a size."""
-    for section in ("images", "categories", "annotations"):
-        repeated = _repeated(record["id"] for record in content[section])
-        problems.add(f"repeated ids of {section}", repeated, "Every id must be unique.")
-    names = _repeated(category["name"] for category in content["categories"])
-    problems.add("repeated category names", names, "Every name must be unique.")
-
-    for key, section in (("image_id", "images"), ("category_id", "categories")):
-        known = {record["id"] for record in content[section]}
-        unknown = [
-            f"{_name(a)}: {key} {a[key]}" for a in content["annotations"] if a[key] not in known
-        ]
-        advice = f"Every {key} must be the id of one of the {len(known)} {section}."
-        problems.add(f"annotations of unknown {section}", unknown, advice)
-
-    flat = [
-        f"image {image['id']} ({image['file_name']}): {image['height']} x {image['width']}"
-        for image in content["images"]
-        if min(image["height"], image["width"]) < 1
-    ]
-    problems.add("images without a size (height x width)", flat, "Both must be positive.")
+_ROUNDING = 1.0  # pixels that a box may reach out of its image
 
 
-def check_finite(annotations: list[dict], problems: Problems) -> None:
-    """No box has NaN or infinite numbers, whatever its class."""
-    bad = [a for a in annotations if not math.isfinite(sum(a["bbox"]))]
-    problems.add(
-        "boxes with NaN or infinite numbers",
-        [f"{_name(a)}: bbox {a['bbox']}" for a in bad],
-        "Correct or remove these annotations: bbox is [x, y, width, height] in pixels.",
-    )
+def check_ids(columns: CocoColumns, problems: Problems) -> np.ndarray:
+    """Ids and category names are unique; annotations refer to what exists.
+
+    Returns:
+        (n,) bool: annotations of a known image and category.
+    """
+    for name in ("images", "categories", "annotations"):
+        ids, counts = np.unique(getattr(columns, name).ids, return_counts=True)
+        for key, count in zip(ids[counts > 1].tolist(), counts[counts > 1].tolist(), strict=True):
+            found = f"id {key} of {name}, {count} times"
+            problems.add("error", "duplicate_id", key, found, f"Every id of {name} must be unique.")
+    _check_names(columns, problems)
+    annotations = columns.annotations
+    is_known = np.ones(len(annotations), bool)
+    for kind, field, table, name in (
+        ("unknown_image", "image_id", columns.images, "images"),
+        ("unknown_category", "category_id", columns.categories, "categories"),
+    ):
+        values = getattr(annotations, f"{field}s")
+        is_known &= np.isin(values, table.ids)
+        fix = f"Every {field} must be the id of one of the {len(table.listed_ids)} {name}."
+        for row in np.flatnonzero(~np.isin(values, table.listed_ids)).tolist():
+            found = f"{annotations.name(row)}: {field} {values[row]}"
+            problems.add("error", kind, int(annotations.ids[row]), found, fix)
+    return is_known
 
 
-def check_areas(
-    annotations: list[dict], sizes: Sizes, skip_bad: bool, problems: Problems
-) -> list[dict]:
-    """Boxes have area inside their image.
+def _check_names(columns: CocoColumns, problems: Problems) -> None:
+    categories = columns.categories
+    counts = Counter(categories.names)
+    if len(counts) == len(categories.names):
+        return
+    first: dict[str, int] = {}
+    for key, name in zip(categories.ids.tolist(), categories.names, strict=True):
+        if first.setdefault(name, key) != key:
+            found = f"categories {first[name]} and {key} are both {show(name)}"
+            fix = "Every name must be unique: rename one, or give its annotations the other's id."
+            problems.add("error", "category_name_duplicate", key, found, fix)
+
+
+@np.errstate(over="ignore")  # huge numbers are outside all the same
+def check_boxes(
+    annotations: Annotations, sizes: np.ndarray, trust_boxes: bool, problems: Problems
+) -> np.ndarray:
+    """Boxes are COCO's, and have area inside their image.
 
     Args:
-        annotations: those of the chosen classes.
-        sizes: of all images; annotations of other images are not looked at.
-        skip_bad: leave out boxes without area and warn, instead of noting a problem.
+        annotations: n of them.
+        sizes: (n, 2) (height, width) of each one's image.
+        trust_boxes: the boxes are what they should be, whatever they look like.
         problems: where everything wrong is noted.
 
     Returns:
-        The annotations that may be used.
+        (n,) bool: those that cannot be used; all can if the format is in doubt.
     """
-    annotations = [a for a in annotations if a["image_id"] in sizes]
-    boxes = np.array([a["bbox"] for a in annotations], np.float64).reshape(-1, 4)
-    size = np.array([sizes[a["image_id"]] for a in annotations], np.int64).reshape(-1, 2)
-    corners = clip_boxes(boxes, size)
-    is_flat = (boxes[:, 2:] <= 0).any(axis=1) | (corners[:, 2:] <= corners[:, :2]).any(axis=1)
-    is_flat &= np.isfinite(boxes).all(axis=1)  # the others are noted by check_finite
-    bad = {}
-    for row in np.flatnonzero(is_flat).tolist():
-        height, width = size[row]
-        bad[row] = f"{_name(annotations[row])}: bbox {annotations[row]['bbox']}"
-        bad[row] += f" of an image {width} wide and {height} high"
-    what = "boxes without area in their image (width or height <= 0, or wholly outside)"
-    return _leave_out(annotations, bad, what, skip_bad, problems)
+    boxes = annotations.boxes
+    if not trust_boxes and check_box_format(annotations, sizes, problems):
+        return np.zeros(len(annotations), bool)
+    limits = np.flip(sizes, 1)
+    start, extent = boxes[:, :2], boxes[:, 2:]
+    visible = np.minimum(start + extent, limits) - np.maximum(start, 0)
+    is_negative = (extent < 0).any(axis=1)
+    is_outside = (extent > 0).all(axis=1) & (visible <= 0).any(axis=1)
+    corners = clip_boxes(boxes, sizes)
+    is_flat = (corners[:, 2:] <= corners[:, :2]).any(axis=1) & ~is_negative & ~is_outside
+    unusable = is_negative | is_outside | is_flat
+    beyond = np.maximum(-start, start + extent - limits).max(axis=1)
+    reaches_out = (beyond > _ROUNDING) & ~unusable
+
+    def add(rows: np.ndarray, severity: str, kind: str, what: str, fix: str) -> None:
+        for row in np.flatnonzero(rows).tolist():
+            height, width = sizes[row]
+            box = show(annotations.records[row]["bbox"])
+            found = f"{annotations.name(row)}: bbox {box} " + what.format(beyond[row])
+            found += f" an image {width} wide and {height} high"
+            problems.add(severity, kind, int(annotations.ids[row]), found, fix)
+
+    add(is_negative, "error", "box_degenerate", "has a negative width or height, in", SKIP)
+    flat_fix = "Correct or remove these annotations; training leaves them out."
+    add(is_flat, "warning", "box_degenerate", "has no width or height, in", flat_fix)
+    add(is_outside, "error", "box_outside", "lies outside", SKIP)
+    out_fix = "Clip them, if they are right but for that; training does."
+    add(reaches_out, "warning", "box_outside", "reaches {:.4g} pixels out of", out_fix)
+    return unusable
 
 
-def check_segmentations(
-    annotations: list[dict], sizes: Sizes, skip_bad: bool, problems: Problems
-) -> list[dict]:
-    """Every annotation has a mask that can be used; arguments as for :func:`check_areas`."""
-    problems.add(
-        "annotations without 'segmentation'",
-        [_name(a) for a in annotations if not a.get("segmentation")],
-        "Add the masks, or use the boxes alone: with_masks=False.",
-    )
-    bad = {}
-    for row, annotation in enumerate(annotations):
-        value = annotation.get("segmentation")
-        fault = segmentation_fault(value, sizes[annotation["image_id"]]) if value else None
-        if fault:
-            bad[row] = f"{_name(annotation)}: {fault}"
-    return _leave_out(annotations, bad, "unusable masks", skip_bad, problems)
-
-
-def check_image_files(image_dir: Path, file_names: Sequence[str], problems: Problems) -> None:
+def check_image_files(image_dir: Path, images: Images, problems: Problems) -> None:
     """All image files exist; a folder is listed once, which is fast on network storage too."""
     if not image_dir.is_dir():
-        where = f"{image_dir} (absolute: {image_dir.absolute()})"
-        problems.add("image folder not found", [where], "Correct image_dir.")
+        found = f"image folder not found: {image_dir} (absolute: {image_dir.absolute()})"
+        problems.add("error", "image_missing", None, found, "Correct image_dir.")
         return
     by_folder = defaultdict(list)
-    for file_name in file_names:
+    for row, file_name in enumerate(images.file_names):
         path = image_dir / file_name
-        by_folder[path.parent].append(path)
-    missing = []
+        by_folder[path.parent].append((row, path))
+    fix = "Fetch them, correct image_dir, or take the images out of the annotation file."
     for folder, paths in by_folder.items():
-        present = set(os.listdir(folder)) if folder.is_dir() else set()
-        missing += [str(path) for path in paths if path.name not in present]
-    advice = "Fetch them, correct image_dir, or take the images out of the annotation file."
-    problems.add(f"missing image files, of {len(file_names)}", missing, advice)
+        present = set(os.listdir(folder)) if os.path.isdir(folder) else set()
+        for row, path in paths:
+            if path.name not in present:
+                key = int(images.ids[row])
+                problems.add("error", "image_missing", key, f"image {key}: {path}", fix)
 
 
 def clip_boxes(boxes_xywh: np.ndarray, size: np.ndarray) -> np.ndarray:
@@ -131,23 +142,3 @@ def clip_boxes(boxes_xywh: np.ndarray, size: np.ndarray) -> np.ndarray:
     end = start + boxes_xywh[:, 2:]
     clipped = [np.clip(corner, 0, limits) for corner in (start, end)]
     return np.concatenate(clipped, axis=1).astype(np.float32)
-
-
-def _leave_out(
-    annotations: list[dict], bad: dict[int, str], what: str, skip_bad: bool, problems: Problems
-) -> list[dict]:
-    if not skip_bad:
-        advice = "Correct the file, or leave these out with bad_annotations='skip'."
-        problems.add(what, list(bad.values()), advice)
-    elif bad:
-        report = describe(what, list(bad.values()), "These annotations are left out.")
-        logger.warning("%s\n%s", problems.subject, report)
-    return [annotation for row, annotation in enumerate(annotations) if row not in bad]
-
-
-def _repeated(values: Iterable) -> list[str]:
-    return [f"{value!r}, {n} times" for value, n in Counter(values).items() if n > 1]
-
-
-def _name(annotation: dict) -> str:
-    return f"annotation {annotation['id']} (image {annotation['image_id']})"

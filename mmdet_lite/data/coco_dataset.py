@@ -9,13 +9,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mmdet_lite.data.coco_checks import check_image_files, clip_boxes
-from mmdet_lite.data.coco_file import read_coco
+from mmdet_lite.data.coco_checks import OF_ANNOTATIONS, check_image_files, clip_boxes
+from mmdet_lite.data.coco_columns import read_columns
+from mmdet_lite.data.coco_file import garbage_collection_paused, read_json
 from mmdet_lite.data.coco_table import CocoTable, build_table
 from mmdet_lite.data.dataset import DetectionDataset
 from mmdet_lite.data.image_io import read_image
 from mmdet_lite.data.pipeline import Transform
-from mmdet_lite.data.problems import Problems
+from mmdet_lite.data.problems import Problems, describe
 from mmdet_lite.data.sample import Sample
 from mmdet_lite.registry import DATASETS
 from mmdet_lite.structures.masks import InstanceMasks
@@ -38,8 +39,11 @@ class CocoDataset(DetectionDataset):
             all, in the file's order. Annotations of other classes are not used.
         with_masks: load masks too, for training on them or evaluating them.
         filter_empty_gt: leave out images without objects; crowds do not count as objects.
-        bad_annotations: boxes without area and malformed masks are an 'error', or 'skip' leaves
-            them out with a warning.
+        bad_annotations: what is done with boxes of negative size or wholly outside their image,
+            and with malformed masks: 'error' stops, 'skip' leaves them out with a warning. Boxes
+            of no width or height and polygons of fewer than three points are always left out so.
+        trust_boxes: boxes that look like [x1, y1, x2, y2], or like shares of the image's size,
+            are [x, y, width, height] in pixels all the same; by default they are an error.
         indices: use the first so many images, or those at these positions.
         min_size: leave out images whose shorter side, as the file gives it, has fewer pixels.
         seed: the run's seed.
@@ -58,6 +62,7 @@ class CocoDataset(DetectionDataset):
         with_masks: bool = False,
         filter_empty_gt: bool = False,
         bad_annotations: Literal["error", "skip"] = "error",
+        trust_boxes: bool = False,
         indices: int | Sequence[int] | None = None,
         min_size: int = 0,
         seed: int = 0,
@@ -71,6 +76,7 @@ class CocoDataset(DetectionDataset):
             _read_classes(metainfo),
             with_masks=with_masks,
             skip_bad=bad_annotations == "skip",
+            trust_boxes=trust_boxes,
         )
         super().__init__(self.table.classes, self.table.category_ids, pipeline, seed)
         rows = np.flatnonzero(self.table.image_sizes.min(axis=1) >= min_size)
@@ -199,13 +205,23 @@ def _load_table(
     classes: Sequence[str] | None,
     with_masks: bool,
     skip_bad: bool,
+    trust_boxes: bool,
 ) -> CocoTable:
-    content = read_coco(ann_file)
-    problems = Problems(f"annotation file {ann_file}")
-    table = build_table(content, classes, with_masks, skip_bad, problems)
-    check_image_files(image_dir, [image["file_name"] for image in content["images"]], problems)
-    problems.raise_if_any("cannot be used")
-    assert table is not None, "build_table returns a table if there are no problems"
+    """Stop with all that is wrong, or say once what is left out or clipped."""
+    problems = Problems(ann_file)
+    with garbage_collection_paused():
+        content = read_json(ann_file, problems)
+        problems.raise_if_any("is not JSON")
+        columns = read_columns(content, problems)
+        if columns is None:
+            problems.raise_if_any("is not in COCO's format")
+        table = build_table(columns, classes, with_masks, trust_boxes, problems)
+        check_image_files(image_dir, columns.images, problems)
+    problems.raise_if_any("cannot be used", OF_ANNOTATIONS if skip_bad else ())
+    changed = [finding for finding in problems.found if finding.kind in OF_ANNOTATIONS]
+    if changed:
+        text = "annotation file %s: boxes are clipped to their image, what has no area is left out"
+        logger.warning(f"{text}\n%s", ann_file, describe(changed))
     return table
 
 

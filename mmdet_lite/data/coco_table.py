@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmdet_lite.data.coco_checks import check_areas, check_finite, check_ids, check_segmentations
-from mmdet_lite.data.coco_file import CocoDict
+from mmdet_lite.data.coco_checks import check_boxes, check_ids
+from mmdet_lite.data.coco_columns import Annotations, Categories, CocoColumns, Images
 from mmdet_lite.data.problems import Problems
+from mmdet_lite.data.segmentation_checks import check_segmentations
 from mmdet_lite.data.segmentations import PackedSegmentations
 
 logger = logging.getLogger("mmdet_lite")
@@ -56,89 +57,93 @@ class CocoTable:
 
 
 def build_table(
-    content: CocoDict,
+    columns: CocoColumns,
     classes: Sequence[str] | None,
     with_masks: bool,
-    skip_bad: bool,
+    trust_boxes: bool,
     problems: Problems,
-) -> CocoTable | None:
-    """Check the content of a COCO file and pack it.
+) -> CocoTable:
+    """Check the records of a COCO file, and arrange those that can be used.
 
     Args:
-        content: from :func:`mmdet_lite.data.coco_file.read_coco`.
+        columns: from :func:`mmdet_lite.data.coco_columns.read_columns`.
         classes: K names to use, in the order of their labels; None: all of the file, in its order.
         with_masks: check and pack the segmentations too.
-        skip_bad: leave out annotations whose box or mask is unusable, with a warning.
+        trust_boxes: boxes that look like another format's are none the less COCO's.
         problems: where everything wrong is noted.
 
     Returns:
-        The table, or None if there are problems.
+        The annotations of known images and chosen classes whose box and mask can be used.
     """
-    check_ids(content, problems)
-    check_finite(content["annotations"], problems)
-    categories = _choose_categories(content["categories"], classes, problems)
-    annotations = _of_categories(content["annotations"], categories, problems.subject)
-    sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
-    annotations = check_areas(annotations, sizes, skip_bad, problems)
+    is_known = check_ids(columns, problems)
+    categories = choose_categories(columns.categories, classes, problems)
+    annotations = _of_categories(columns.annotations.select(is_known), categories, problems.file)
+    rows = columns.images.rows_of(annotations.image_ids)
+    # in the order of the images; those of one in the file's order
+    order = np.argsort(rows, kind="stable")
+    annotations, rows = annotations.select(order), rows[order]
+    sizes = columns.images.sizes[rows]
+    is_usable = ~check_boxes(annotations, sizes, trust_boxes, problems)
+    masks = None
     if with_masks:
-        annotations = check_segmentations(annotations, sizes, skip_bad, problems)
-    if problems.found:
-        return None
-    return _pack(content["images"], annotations, categories, with_masks)
+        masks, has_mask = check_segmentations(annotations, sizes, "error", problems)
+        is_usable &= has_mask
+        masks = masks.select(is_usable)
+    annotations = annotations.select(is_usable)
+    return _pack(columns.images, rows[is_usable], annotations, categories, masks)
 
 
-def _choose_categories(
-    categories: list[dict], classes: Sequence[str] | None, problems: Problems
+def choose_categories(
+    categories: Categories, classes: Sequence[str] | None, problems: Problems
 ) -> dict[int, str]:
-    """The chosen categories' ids and names, in the order of their labels."""
+    """The chosen categories' ids and names, in the order of their labels.
+
+    Args:
+        categories: those of the file.
+        classes: K names; None: all.
+        problems: where names are noted that the file does not have.
+    """
     if classes is None:
-        return {category["id"]: category["name"] for category in categories}
-    ids = {category["name"]: category["id"] for category in categories}
-    unknown = [repr(name) for name in classes if name not in ids]
-    problems.add(
-        "classes in metainfo that the file does not have",
-        unknown,
-        f"The file's categories are: {', '.join(map(repr, ids))}.",
-    )
+        return dict(zip(categories.ids.tolist(), categories.names, strict=True))
+    ids = dict(zip(categories.names, categories.ids.tolist(), strict=True))
+    fix = f"The file's categories are: {', '.join(map(repr, ids))}."
+    for name in classes:
+        if name not in ids:
+            found = f"class {name!r} of metainfo"
+            problems.add("error", "unknown_category", name, found, fix)
     return {ids[name]: name for name in classes if name in ids}
 
 
-def _of_categories(annotations: list[dict], categories: dict[int, str], subject: str) -> list[dict]:
-    chosen = [a for a in annotations if a["category_id"] in categories]
-    others = len(annotations) - len(chosen)
-    if others:
-        text = "%s: %d of %d annotations are of other classes and are not used"
-        logger.info(text, subject, others, len(annotations))
-    return chosen
+def _of_categories(annotations: Annotations, categories: dict[int, str], file: str) -> Annotations:
+    is_chosen = np.isin(annotations.category_ids, list(categories))
+    if others := int((~is_chosen).sum()):
+        text = "annotation file %s: %d of %d annotations are of other classes and are not used"
+        logger.info(text, file, others, len(annotations))
+    return annotations.select(is_chosen)
 
 
 def _pack(
-    images: list[dict], annotations: list[dict], categories: dict[int, str], with_masks: bool
+    images: Images,
+    rows: np.ndarray,
+    annotations: Annotations,
+    categories: dict[int, str],
+    masks: PackedSegmentations | None,
 ) -> CocoTable:
-    """Arrays with the annotations in the order of the images; those of one in the file's order."""
-    rows = {image["id"]: row for row, image in enumerate(images)}
-    labels = {category_id: label for label, category_id in enumerate(categories)}
-    annotations = sorted(annotations, key=lambda a: rows[a["image_id"]])
-    row_of = np.array([rows[a["image_id"]] for a in annotations], np.int64)
-    sizes = np.array([(i["height"], i["width"]) for i in images], np.int64).reshape(-1, 2)
-    masks = [a["segmentation"] for a in annotations] if with_masks else None
+    keys = np.array(list(categories), np.int64)
+    order = np.argsort(keys, kind="stable")
+    labels = order[np.searchsorted(keys, annotations.category_ids, sorter=order)]
+    box_areas = annotations.boxes[:, 2:].prod(axis=1)
     return CocoTable(
         classes=tuple(categories.values()),
         category_ids=tuple(categories),
-        image_ids=np.array([image["id"] for image in images], np.int64),
-        file_names=np.array([image["file_name"] for image in images], np.str_),
-        image_sizes=sizes,
-        offsets=np.searchsorted(row_of, np.arange(len(images) + 1)),
-        annotation_ids=np.array([a["id"] for a in annotations], np.int64),
-        labels=np.array([labels[a["category_id"]] for a in annotations], np.int64),
-        boxes_xywh=np.array([a["bbox"] for a in annotations], np.float64).reshape(-1, 4),
-        areas=np.array([_area(a) for a in annotations], np.float64),
-        is_crowd=np.array([a.get("iscrowd", 0) for a in annotations], bool),
-        segmentations=None if masks is None else PackedSegmentations(masks, sizes[row_of]),
+        image_ids=images.ids,
+        file_names=np.array(images.file_names, np.str_),
+        image_sizes=images.sizes,
+        offsets=np.searchsorted(rows, np.arange(len(images.ids) + 1)),
+        annotation_ids=annotations.ids,
+        labels=labels,
+        boxes_xywh=annotations.boxes,
+        areas=np.where(np.isnan(annotations.areas), box_areas, annotations.areas),
+        is_crowd=annotations.is_crowd,
+        segmentations=masks,
     )
-
-
-def _area(annotation: dict) -> float:
-    _, _, width, height = annotation["bbox"]
-    area = annotation.get("area")
-    return width * height if area is None else area

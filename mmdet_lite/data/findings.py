@@ -15,7 +15,7 @@ KINDS = {
     "not_finite": "a number is NaN or infinite",
     "duplicate_id": "an id is given twice",
     "unknown_image": "an annotation of an image that is not listed",
-    "unknown_category": "an annotation of a category that is not listed",
+    "unknown_category": "a category that is not listed",
     "image_missing": "a listed image has no file",
     "image_unlisted": "an image file is not listed",
     "size_mismatch": "the image file has another size than the annotation file says",

@@ -1,4 +1,4 @@
-"""Image files to RGB arrays; what cannot be decoded completely is an error, never a grey area."""
+"""Image files to RGB arrays; what is cut off is an error, never a grey area."""
 
 from __future__ import annotations
 
@@ -6,21 +6,17 @@ import io
 from pathlib import Path
 
 import cv2
-import mmcv
 import numpy as np
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """Decode an image file of any common format.
-
-    EXIF orientation is applied. Grey, palette, RGBA, CMYK and 16-bit files become 8-bit RGB;
-    an alpha channel is dropped.
+    """Read an image file of any common format.
 
     Args:
         path: the image file.
 
     Returns:
-        (H, W, 3) uint8 RGB.
+        (H, W, 3) uint8 RGB; see :func:`decode_image`.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -29,12 +25,37 @@ def read_image(path: str | Path) -> np.ndarray:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"image file not found: {path} (absolute: {path.absolute()})")
-    content = path.read_bytes()
+    return decode_image(path.read_bytes(), path)
+
+
+def decode_image(content: bytes, path: str | Path) -> np.ndarray:
+    """Decode the content of an image file.
+
+    EXIF orientation is applied. Grey, palette, RGBA, CMYK and 16-bit files become 8-bit RGB;
+    an alpha channel is dropped. Of several frames the first is read. A JPEG that is complete but
+    damaged inside is decoded as far as libjpeg can, which writes a line on stderr.
+
+    Args:
+        content: of the file.
+        path: names it in errors.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        ValueError: the content is empty, truncated or not an image, or has too many pixels.
+    """
     if not content:
         raise ValueError(f"image file {path} is empty (0 bytes): fetch it again")
     if _lacks_end_marker(content):
         _decode_strictly(content, path)
-    image = mmcv.imfrombytes(content, backend="cv2")
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:  # above OpenCV's limit of pixels, or out of memory
+        raise ValueError(
+            f"image file {path} cannot be decoded: OpenCV says: {error.err}. Cut it into tiles, or "
+            "take it out of the annotation file"
+        ) from error
     if image is None:
         raise ValueError(
             f"{path} is not an image that OpenCV can decode: {len(content)} bytes, beginning with "
@@ -52,7 +73,7 @@ def _lacks_end_marker(content: bytes) -> bool:
     return False
 
 
-def _decode_strictly(content: bytes, path: Path) -> None:
+def _decode_strictly(content: bytes, path: str | Path) -> None:
     """Tell a truncated file from a sound one with bytes behind its end.
 
     OpenCV fills what is missing of a JPEG with grey and says nothing; Pillow refuses.

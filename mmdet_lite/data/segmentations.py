@@ -5,22 +5,32 @@ Letters: n annotations, p polygon parts of all annotations.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from copy import copy
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from mmdet_lite.structures.masks import Shape
+if TYPE_CHECKING:
+    from mmdet_lite.structures.masks import Shape
 
 
 class PackedSegmentations:
     """Polygons and RLE of many annotations without a Python object for each.
 
     Args:
-        segmentations: n checked values (see :func:`segmentation_fault`).
+        segmentations: n values that passed
+            :func:`mmdet_lite.data.segmentation_checks.check_segmentations`; [] for none.
         sizes: (n, 2) (height, width) of each annotation's image.
+
+    Attributes:
+        coordinates: of all polygons, x and y in turn, float64.
+        part_offsets: (n + 1,) into the parts; those of annotation ``i`` are
+            ``part_offsets[i]:part_offsets[i + 1]``.
+        point_offsets: (p + 1,) likewise of the parts into ``coordinates``.
     """
 
     def __init__(self, segmentations: Sequence[list | dict], sizes: np.ndarray):
@@ -31,11 +41,9 @@ class PackedSegmentations:
             for value, size in zip(segmentations, sizes.tolist(), strict=True)
         ]
         self._sizes = sizes
-        self._part_offsets = _offsets(parts)  # (n + 1,) into parts
-        self._point_offsets = _offsets(flat_parts)  # (p + 1,) into coordinates
-        self._coordinates = np.fromiter(
-            chain.from_iterable(flat_parts), np.float64, self._point_offsets[-1]
-        )
+        self.part_offsets = _offsets(parts)  # (n + 1,) into parts
+        self.point_offsets = _offsets(flat_parts)  # (p + 1,) into coordinates
+        self.coordinates = _floats(flat_parts, self.point_offsets[-1])
         self._rle_offsets = _offsets(rles)  # (n + 1,) into RLE bytes
         self._rle_bytes = np.frombuffer(b"".join(rles), dtype=np.uint8)
 
@@ -48,11 +56,36 @@ class PackedSegmentations:
         if stop > start:
             size = self._sizes[row].tolist()
             return {"size": size, "counts": self._rle_bytes[start:stop].tobytes()}
-        parts = range(*self._part_offsets[row : row + 2])
+        parts = range(*self.part_offsets[row : row + 2])
         return [
-            self._coordinates[slice(*self._point_offsets[part : part + 2])].reshape(-1, 2)
+            self.coordinates[slice(*self.point_offsets[part : part + 2])].reshape(-1, 2)
             for part in parts
         ]
+
+    def rle_rows(self) -> np.ndarray:
+        """The annotations whose mask is an RLE."""
+        return np.flatnonzero(np.diff(self._rle_offsets))
+
+    def rows_of_coordinates(self, chosen: np.ndarray) -> list[int]:
+        """The annotations with one of the coordinates where a mask is True."""
+        parts = np.searchsorted(self.point_offsets, np.flatnonzero(chosen), side="right") - 1
+        return np.unique(np.searchsorted(self.part_offsets, parts, side="right") - 1).tolist()
+
+    def select(self, rows: np.ndarray) -> PackedSegmentations:
+        """Those where an (n,) mask is True."""
+        if rows.all():
+            return self
+        parts = np.repeat(rows, np.diff(self.part_offsets))
+        lengths = np.diff(self.point_offsets)
+        rle_lengths = np.diff(self._rle_offsets)
+        chosen = copy(self)
+        chosen._sizes = self._sizes[rows]
+        chosen.coordinates = self.coordinates[np.repeat(parts, lengths)]
+        chosen.part_offsets = _cumulated(np.diff(self.part_offsets)[rows])
+        chosen.point_offsets = _cumulated(lengths[parts])
+        chosen._rle_bytes = self._rle_bytes[np.repeat(rows, rle_lengths)]
+        chosen._rle_offsets = _cumulated(rle_lengths[rows])
+        return chosen
 
     def to_coco(self, row: int) -> list | dict:
         """One annotation's ``segmentation`` value, with plain types only."""
@@ -62,40 +95,6 @@ class PackedSegmentations:
         return [points.reshape(-1).tolist() for points in shape]
 
 
-def segmentation_fault(value: Any, size: tuple[int, int]) -> str | None:
-    """What makes a COCO ``segmentation`` unusable for an image of (height, width) ``size``."""
-    if isinstance(value, list):
-        return next(filter(None, map(_polygon_fault, value)), None)
-    if isinstance(value, dict):
-        return _rle_fault(value, size)
-    return f"a {type(value).__name__}, expected a list of polygons or an RLE dict"
-
-
-def _polygon_fault(polygon: Any) -> str | None:
-    if not isinstance(polygon, list):
-        return f"holds {polygon!r}, expected polygons [x1, y1, x2, y2, x3, y3, ...]"
-    if len(polygon) < 6 or len(polygon) % 2:
-        return f"a polygon of {len(polygon)} numbers, expected 6, 8, 10, ..."
-    try:
-        finite = np.isfinite(sum(polygon))
-    except TypeError:
-        return f"a polygon that holds other things than numbers: {polygon[:6]}"
-    return None if finite else "a polygon with NaN or infinite coordinates"
-
-
-def _rle_fault(rle: dict, size: tuple[int, int]) -> str | None:
-    if rle.get("size") != list(size):
-        return f"an RLE of size {rle.get('size')}, expected the image's [height, width] {size}"
-    counts = rle.get("counts")
-    if isinstance(counts, str) and counts:
-        return None
-    if not isinstance(counts, list) or not all(isinstance(c, int) and c >= 0 for c in counts):
-        return f"an RLE whose counts are {type(counts).__name__}, expected integers or a string"
-    if sum(counts) != size[0] * size[1]:
-        return f"an RLE whose counts sum to {sum(counts)}, expected {size[0] * size[1]} pixels"
-    return None
-
-
 def _compressed_counts(rle: dict, size: Sequence[int]) -> bytes:
     if isinstance(rle["counts"], str):
         return rle["counts"].encode()
@@ -103,5 +102,17 @@ def _compressed_counts(rle: dict, size: Sequence[int]) -> bytes:
 
 
 def _offsets(groups: Sequence[Sequence]) -> np.ndarray:
-    lengths = np.fromiter(map(len, groups), np.int64, len(groups))
+    return _cumulated(np.fromiter(map(len, groups), np.int64, len(groups)))
+
+
+def _cumulated(lengths: np.ndarray) -> np.ndarray:
     return np.concatenate([[0], lengths.cumsum()])
+
+
+def _floats(parts: Sequence[Sequence[float]], count: int) -> np.ndarray:
+    """All numbers of all parts; infinite where a whole number is beyond float64."""
+    try:
+        return np.fromiter(chain.from_iterable(parts), np.float64, count)
+    except OverflowError:
+        numbers = chain.from_iterable(parts)
+        return np.array([float(v) if abs(v) < 1e300 else math.inf for v in numbers])

@@ -106,7 +106,7 @@ def test_annotation_file_that_is_not_json(train_error, coco_config, tmp_path):
     file = tmp_path / "broken.json"
     file.write_text('{"images": [\n 1 2]}')
     message = train_error(coco_config(ann_file=file))
-    assert message.startswith(f"annotation file {file} is not JSON: ")
+    assert message.startswith(f"annotation file {file} is not JSON:\n")
     assert "Expecting ',' delimiter (line 2, column 4)" in message
 
 
@@ -114,10 +114,10 @@ def test_annotation_file_that_is_not_json(train_error, coco_config, tmp_path):
     ("text", "words"),
     [
         ("[]", "list, expected dict"),
-        ('{"info": 1}', "missing keys (3):"),
+        ('{"info": 1}', "- missing_key: a key that is needed is not there (3):"),
         (
             '{"images": [{"id": 1}], "annotations": [], "categories": []}',
-            "images[0]: 'file_name' is missing; there are ['id']",
+            "images[0] (id 1): 'file_name' is missing; there are ['id']",
         ),
     ],
 )
@@ -132,17 +132,17 @@ def test_annotation_file_that_is_not_coco(train_error, coco_config, tmp_path, te
 def test_bad_boxes_are_listed_by_annotation_id(train_error, coco_config, annotations):
     def spoil(content):
         boxes = [annotation["bbox"] for annotation in content["annotations"]]
-        boxes[0][2] = 0
+        boxes[0][2] = -1
         boxes[1][3] = -2.5
         boxes[2][0] = math.nan
         boxes[3][2] = math.inf
         spoil.ids = [annotation["id"] for annotation in content["annotations"][:4]]
 
     message = train_error(coco_config(ann_file=annotations(spoil)))
-    without_area, not_finite = message.partition("- boxes without area")[::-2]
+    without_area, not_finite = message.partition("- box_degenerate")[::-2]
     assert "cannot be used" in message
     assert [i for i in spoil.ids if f"annotation {i} (image" in without_area][:2] == spoil.ids[:2]
-    assert [i for i in spoil.ids if f"annotation {i} (image" in not_finite] == spoil.ids[2:]
+    assert [i for i in spoil.ids if f"(id {i}): bbox" in not_finite] == spoil.ids[2:]
     assert "bbox [nan, " in not_finite and "bad_annotations='skip'" in without_area
 
 
@@ -211,7 +211,7 @@ def test_missing_image_files_are_listed_before_training(train_error, coco_config
     for name in ("000002.png", "000004.png"):
         (tmp_path / "images" / name).unlink()
     message = train_error(coco_config(image_dir=tmp_path / "images"))
-    assert "- missing image files, of 4 (2):" in message
+    assert "- image_missing: a listed image has no file (2):" in message
     assert f"{tmp_path}/images/000002.png" in message
     assert f"{tmp_path}/images/000004.png" in message
     assert "image folder not found" in train_error(coco_config(image_dir=tmp_path / "nowhere"))

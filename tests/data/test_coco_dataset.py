@@ -127,10 +127,12 @@ def test_missing_annotation_file(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b'{"images": [\n  1, ]', r"not JSON: .* \(line 2, column \d\)"),
-        (b"\x89PNG\xff\xfe", "not JSON but binary"),
+        (b'{"images": [\n  1, ]', r"(?s)not JSON.*json_invalid.*\(line 2, column \d\)"),
+        (b'{"images": [\n  1', r"it ends too early, it is cut off: .* \(line 2, column 4\)"),
+        (b"\x89PNG\xff\xfe", "(?s)not JSON.*it is binary"),
+        (b"", "(?s)not JSON.*it is empty"),
         (b"[1, 2]", "(?s)not in COCO's format.*list, expected dict"),
-        (b'{"images": [], "info": 1}', r"(?s)missing keys \(2\).*'categories'.*'annotations'"),
+        (b'{"images": [], "info": 1}', r"(?s)missing_key: .*\(2\).*'categories'.*'annotations'"),
         (b'{"images": {}, "annotations": [], "categories": []}', "'images' is dict, expected list"),
     ],
 )
@@ -150,15 +152,16 @@ def test_malformed_records_are_all_listed(write_coco, coco):
     with pytest.raises(ValueError) as error:
         CocoDataset(**arguments)
     message = str(error.value)
-    assert "images[0]: 'height' is missing; there are ['file_name', 'id', 'width']" in message
+    assert "images[0] (id 9): 'height' is missing; there are ['file_name', 'id', 'w" in message
     assert "images[1]: 'id' is 'five', expected int" in message
-    assert "annotations[0]: 'bbox' is [1, 2, 3], expected 4 numbers" in message
+    assert "annotations[0] (id 101): 'bbox' is [1, 2, 3], expected 4 numbers" in message
     assert "annotations[1]: None, expected a dict" in message
 
 
 def test_everything_wrong_is_listed_at_once(write_coco, coco):
     arguments = write_coco(coco)
     coco["images"].append(coco["images"][0])
+    coco["images"].append({"id": 6, "file_name": "six.png", "height": 4, "width": 5})
     coco["images"].append({"id": 6, "file_name": "six.png", "height": 0, "width": 5})
     coco["categories"].append({"id": 3, "name": "dog"})
     first, second, _, fourth = coco["annotations"]
@@ -170,20 +173,20 @@ def test_everything_wrong_is_listed_at_once(write_coco, coco):
     message = str(error.value)
     assert message.startswith(f"annotation file {arguments['ann_file']} cannot be used:")
     for expected in (
-        "repeated ids of images (1):\n    9, 2 times",
-        "repeated ids of annotations (1):\n    101, 2 times",
-        "repeated category names (1):\n    'dog', 2 times",
-        "annotations of unknown images (1):\n    annotation 101 (image 77): image_id 77",
-        "annotations of unknown categories (1):\n    annotation 102 (image 9): category_id 78",
-        "image 6 (six.png): 0 x 5",
-        "NaN or infinite numbers (1):\n    annotation 101 (image 5): bbox [3, nan, 2, 2]",
-        "missing image files, of 4 (1):",
+        "- duplicate_id: an id is given twice (1):\n    id 9 of images, 2 times",
+        "categories 18 and 3 are both 'dog'",
+        "- unknown_image: an annotation of an image that is not listed (1):\n"
+        "    annotation 101 (image 77): image_id 77",
+        "    annotation 102 (image 9): category_id 78",
+        "images[3] (id 6): 'height' is 0, expected an int of 1 to 1000000",
+        "    annotations[3] (id 101): bbox [3, nan, 2, 2]",
+        "- image_missing: a listed image has no file (1):\n    image 6: ",
     ):
         assert expected in message
 
 
-@pytest.mark.parametrize("bbox", [[2, 2, 0, 5], [2, 2, 5, -1], [30, 2, 5, 5], [-9, 2, 5, 5]])
-def test_boxes_without_area_are_an_error_or_left_out(write_coco, coco, bbox, caplog):
+@pytest.mark.parametrize("bbox", [[2, 2, 5, -1], [2, 2, -5, 5], [30, 2, 5, 5], [-9, 2, 5, 5]])
+def test_boxes_that_are_wrong_are_an_error_or_left_out(write_coco, coco, bbox, caplog):
     coco["annotations"][0]["bbox"] = bbox
     arguments = write_coco(coco)
     with pytest.raises(
@@ -195,17 +198,48 @@ def test_boxes_without_area_are_an_error_or_left_out(write_coco, coco, bbox, cap
     assert "annotation 101 (image 5)" in caplog.text and "left out" in caplog.text
 
 
+@pytest.mark.parametrize("bbox", [[2, 2, 0, 5], [2, 2, 5, 0.0], [2, 2, 1e-9, 5]])
+def test_boxes_without_area_are_left_out_with_a_warning(write_coco, coco, bbox, caplog):
+    coco["annotations"][0]["bbox"] = bbox
+    sample = CocoDataset(**write_coco(coco))[1]
+    assert sample.annotation_ids.tolist() == [104]
+    assert "annotation 101 (image 5): bbox" in caplog.text and "left out" in caplog.text
+
+
+def test_boxes_that_reach_out_are_clipped_with_a_warning(write_coco, coco, caplog):
+    coco["annotations"][0]["bbox"] = [-3, 3, 10, 18]
+    sample = CocoDataset(**write_coco(coco))[1]
+    assert sample.boxes[0].tolist() == [0, 3, 7, 20]
+    assert "bbox [-3, 3, 10, 18] reaches 3 pixels out of an image 30 wide" in caplog.text
+    assert len([r for r in caplog.records if r.levelname == "WARNING"]) == 1
+
+
+def test_boxes_of_another_format_stop_unless_they_are_trusted(write_coco, coco):
+    template = coco["annotations"][0]
+    corners = [[16, 10, 29, 19], [18, 4, 27, 16], [20, 11, 30, 20], [1, 1, 9, 9]]
+    coco["annotations"] = [template | {"id": i, "bbox": b} for i, b in enumerate(corners)]
+    arguments = write_coco(coco)
+    with pytest.raises(ValueError, match=r"(?s)box_xyxy_suspected.*3 of 4 boxes reach far") as e:
+        CocoDataset(**arguments, bad_annotations="skip")
+    assert "trust_boxes=True" in str(e.value) and "--fix OUT" in str(e.value)
+    assert len(CocoDataset(**arguments, trust_boxes=True)[1].boxes) == 4
+    for annotation, box in zip(coco["annotations"], corners, strict=True):
+        annotation["bbox"] = [value / 30 for value in box]
+    with pytest.raises(ValueError, match="(?s)box_normalized_suspected.*of 4 boxes is above 1.5"):
+        CocoDataset(**write_coco(coco))
+
+
 def test_nan_boxes_are_never_left_out(write_coco, coco):
     coco["annotations"][0]["bbox"][2] = float("inf")
     coco["annotations"][1]["bbox"][0] = float("nan")
-    with pytest.raises(ValueError, match=r"annotation 101 \(image 5\): bbox \[2, 3, inf, 8\]") as e:
+    with pytest.raises(ValueError, match=r"\[0\] \(id 101\): bbox \[2, 3, inf, 8\]") as e:
         CocoDataset(**write_coco(coco), bad_annotations="skip", metainfo={"classes": ["dog"]})
-    assert "annotation 102 (image 9): bbox [nan, 1, 5, 5]" in str(e.value)  # of another class
+    assert "annotations[1] (id 102): bbox [nan, 1, 5, 5]" in str(e.value)  # of another class
 
 
 def test_many_problems_are_counted_and_the_first_shown(write_coco, coco):
     template = coco["annotations"][0]
-    coco["annotations"] = [{**template, "id": i, "bbox": [0, 0, 0, 1]} for i in range(25)]
+    coco["annotations"] = [{**template, "id": i, "bbox": [0, 0, -1, 1]} for i in range(25)]
     with pytest.raises(ValueError) as error:
         CocoDataset(**write_coco(coco))
     message = str(error.value)
@@ -215,23 +249,31 @@ def test_many_problems_are_counted_and_the_first_shown(write_coco, coco):
 
 def test_missing_and_unusable_masks(write_coco, coco, caplog):
     del coco["annotations"][0]["segmentation"]
-    coco["annotations"][1]["segmentation"] = [[1, 2, 3, 4]]
+    coco["annotations"][1]["segmentation"] = [[1, 2, 3, 4, 5, 6, 7]]
     arguments = write_coco(coco)
-    with pytest.raises(
-        ValueError, match=r"(?s)without 'segmentation' \(1\).*annotation 101.*"
-    ) as e:
+    with pytest.raises(ValueError, match=r"annotation 101 \(image 5\): no 'segmentation'") as e:
         CocoDataset(**arguments, with_masks=True)
-    assert "annotation 102 (image 9): a polygon of 4 numbers" in str(e.value)
+    assert "annotation 102 (image 9): a polygon of 7 numbers" in str(e.value)
     assert len(CocoDataset(**arguments)[1].boxes) == 2  # boxes alone can be used
     coco["annotations"].pop(0)
     skipping = CocoDataset(**write_coco(coco), with_masks=True, bad_annotations="skip")
     assert len(skipping[0].boxes) == 0 and "annotation 102" in caplog.text
 
 
+def test_polygons_of_two_points_are_left_out_with_a_warning(write_coco, coco, caplog):
+    coco["annotations"][0]["segmentation"].append([1, 2, 3, 4])
+    coco["annotations"][1]["segmentation"] = [[1, 2, 3, 4]]
+    dataset = CocoDataset(**write_coco(coco), with_masks=True)
+    assert dataset[1].masks.bitmaps().sum(axis=(1, 2)).tolist() == [80, 25]
+    assert len(dataset[0].boxes) == 0
+    assert "annotation 101 (image 5): a polygon of 2 points: [1, 2, 3, 4]" in caplog.text
+    assert "annotation 102 (image 9): a polygon of 2 points" in caplog.text
+
+
 def test_missing_image_files_are_listed(write_coco, coco):
     arguments = write_coco(coco)
     (Path(arguments["image_dir"]) / "five.png").unlink()
-    with pytest.raises(ValueError, match=r"(?s)missing image files, of 2 \(1\).*images/five.png"):
+    with pytest.raises(ValueError, match=r"(?s)image_missing: .*\(1\).*image 5: .*images/five.png"):
         CocoDataset(**arguments)
 
 

@@ -1,8 +1,7 @@
 import numpy as np
-import pytest
 from pycocotools import mask as coco_mask
 
-from mmdet_lite.data.segmentations import PackedSegmentations, segmentation_fault
+from mmdet_lite.data.segmentations import PackedSegmentations
 from mmdet_lite.structures.masks import InstanceMasks
 
 TRIANGLE = [0.5, 0.25, 6, 0, 0, 3.75]
@@ -38,25 +37,18 @@ def test_no_segmentations_can_be_packed():
     assert len(PackedSegmentations([], np.zeros((0, 2), dtype=np.int64))) == 0
 
 
-@pytest.mark.parametrize("value", [[TRIANGLE], [TRIANGLE, SQUARE], UNCOMPRESSED, COMPRESSED])
-def test_sound_segmentations_have_no_fault(value):
-    assert segmentation_fault(value, (5, 8)) is None
+def test_selected_segmentations_are_the_others_as_they_were():
+    values = [[TRIANGLE, SQUARE], UNCOMPRESSED, [], [SQUARE], COMPRESSED]
+    packed = PackedSegmentations(values, np.array([[5, 8]] * 5))
+    chosen = packed.select(np.array([True, False, False, True, True]))
+    assert [chosen.to_coco(i) for i in range(3)] == [[TRIANGLE, SQUARE], [SQUARE], COMPRESSED]
+    assert chosen.rle_rows().tolist() == [2]
+    assert packed.select(np.ones(5, bool)) is packed
 
 
-@pytest.mark.parametrize(
-    ("value", "fault"),
-    [
-        ("polygon", "a str, expected a list of polygons or an RLE dict"),
-        ([1, 2, 3, 4, 5, 6], "holds 1, expected polygons"),
-        ([[1, 2, 3, 4]], "a polygon of 4 numbers, expected 6, 8, 10, ..."),
-        ([SQUARE, [1, 2, 3, 4, 5, 6, 7]], "a polygon of 7 numbers"),
-        ([[1, 2, 3, 4, 5, float("nan")]], "NaN or infinite"),
-        ([["1", "2", "3", "4", "5", "6"]], "other things than numbers"),
-        ({"size": [8, 5], "counts": [40]}, r"an RLE of size [8, 5], expected the image's"),
-        ({"size": [5, 8], "counts": [10, 29]}, "counts sum to 39, expected 40 pixels"),
-        ({"size": [5, 8], "counts": [10, -1, 31]}, "expected integers or a string"),
-        ({"size": [5, 8], "counts": ""}, "whose counts are str"),
-    ],
-)
-def test_faults_are_named(value, fault):
-    assert fault in segmentation_fault(value, (5, 8))
+def test_coordinates_are_of_their_annotations():
+    packed = PackedSegmentations(
+        [[TRIANGLE, SQUARE], UNCOMPRESSED, [SQUARE]], np.array([[5, 8]] * 3)
+    )
+    assert packed.rows_of_coordinates(packed.coordinates == 0.25) == [0]
+    assert packed.rows_of_coordinates(packed.coordinates == 1) == [0, 2]

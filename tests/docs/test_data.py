@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from corpus import all_variants
 
 from mmdet_lite.apis.browse import browse_dataset
 from mmdet_lite.apis.classes import fill_num_classes
 from mmdet_lite.apis.config import load_config
 from mmdet_lite.data.coco_dataset import CocoDataset
+from mmdet_lite.data.findings import KINDS
 from mmdet_lite.registry import DATASETS, METRICS, MODELS, TRANSFORMS, build
 
 NAME = "docs/data.md"
@@ -50,13 +53,36 @@ def test_the_smallest_file_and_its_config_fit(flowers):
 
 def test_the_quoted_report_is_what_a_wrong_file_gives(flowers, read_page):
     content = json.loads((flowers / "train.json").read_text())
-    content["annotations"][0]["bbox"][2] = 0
+    content["annotations"][0]["bbox"][2] = -60
     content["annotations"].append(content["annotations"][0] | {"id": 2, "category_id": 4})
     (flowers / "train.json").write_text(json.dumps(content))
     (flowers / "images/meadow.png").unlink()
     with pytest.raises(ValueError) as error:
         CocoDataset("data/flowers/train.json", "data/flowers/images")
     assert str(error.value) + "\n" in read_page(NAME).blocks("text")
+
+
+def test_what_the_doctor_is_quoted_with_is_what_it_says(flowers, read_page, run_cli):
+    content = json.loads((flowers / "train.json").read_text())
+    first = content["annotations"][0]
+    first["bbox"] = [40, 30, 125, 50]
+    content["annotations"].append(first | {"id": 2, "category_id": 4})
+    content["annotations"].append(first | {"id": 3, "bbox": [20, 30, 0, 5]})
+    (flowers / "train.json").write_text(json.dumps(content))
+    (flowers / "images/meadow.png").unlink()
+    files = ["--ann", "data/flowers/train.json", "--images", "data/flowers/images"]
+    result = run_cli("doctor", *files, "--workers", 1, "--fix", "data/flowers/fixed.json")
+    examined, _, fixed = result.out.partition("\n\nwrote ")
+    assert result.code == 2
+    assert {f"{examined}\n", f"wrote {fixed}"} <= set(read_page(NAME).blocks("text"))
+
+
+def test_the_count_of_wrong_files_is_that_of_the_corpus(read_page):
+    variants = all_variants()
+    page = read_page(NAME).text
+    assert f"makes {len(variants)} annotation files that are wrong" in page
+    for kind, count in Counter(variant.kind for variant in variants).items():
+        assert f"| `{kind}` | {KINDS[kind]} | {count} |" in page
 
 
 def test_a_data_set_class_and_a_transform_of_ones_own(flowers, workspace):

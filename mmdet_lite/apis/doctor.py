@@ -1,0 +1,295 @@
+"""The data sets of a config, or one annotation file: everything that is wrong with them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from mmdet_lite.data.coco_checks import check_image_files
+from mmdet_lite.data.coco_columns import Images
+from mmdet_lite.data.findings import Finding
+from mmdet_lite.data.problems import Problems
+from mmdet_lite.doctor.annotations import (
+    AnnotationReport,
+    check_annotation_file,
+    check_annotations,
+)
+from mmdet_lite.doctor.fix import write_corrected
+from mmdet_lite.doctor.images import ImageRecord, check_images, find_leaks, find_unlisted
+from mmdet_lite.doctor.leaks import ImageDigest
+from mmdet_lite.doctor.report import as_list, as_text, exit_code, summary, write_json
+from mmdet_lite.doctor.statistics import Statistics, dataset_statistics
+from mmdet_lite.doctor.training_view import AnchorGrid, Scale, read_anchors, read_scales
+
+Progress = Callable[[int, int], None]
+
+_BAR = 30  # characters
+_SECTIONS = ("train_data", "val_data", "test_data")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set to examine.
+
+    Args:
+        name: of the annotation file, or of the class of the data set.
+        image_dir: folder of its images; None: they are not looked at.
+        classes: names of those that are used; None: all.
+        with_masks: masks are needed.
+        trust_boxes: boxes that look like another format's are none the less COCO's.
+        sections: of the config that it is in.
+        own_class: config of a data set that is not a file; None for an annotation file.
+    """
+
+    name: str
+    image_dir: str | None = None
+    classes: tuple[str, ...] | None = None
+    with_masks: bool = False
+    trust_boxes: bool = False
+    sections: tuple[str, ...] = ()
+    own_class: Any = field(default=None, compare=False)
+
+
+@dataclass
+class Examination:
+    """What was found in a data set.
+
+    Attributes:
+        source: the data set.
+        content: what its annotation file holds; None if it cannot be read.
+        findings: in the annotations and the image files.
+        statistics: None where the annotation file is not in COCO's format.
+        digests: of its images, by path.
+    """
+
+    source: Source
+    content: Any
+    findings: list[Finding]
+    statistics: Statistics | None = None
+    digests: dict[str, ImageDigest] = field(default_factory=dict)
+
+    def as_text(self) -> str:
+        """For a terminal."""
+        where = f" ({', '.join(self.source.sections)})" if self.source.sections else ""
+        title = f"{self.source.name}{where}: {summary(self.findings)}"
+        parts = [title, "=" * len(title), as_text(self.findings, self.source.name)]
+        if self.statistics is not None:
+            parts.append(f"\n{self.statistics.as_text()}")
+        return "\n".join(part for part in parts if part)
+
+
+@dataclass
+class Training:
+    """How a config's training sees the data: scales and anchors, as far as they are known."""
+
+    scales: Sequence[Scale] = ()
+    anchors: AnchorGrid | None = None
+
+
+def find_sources(cfg: Any) -> list[Source]:
+    """The data sets of a config, those inside others too, each once.
+
+    Args:
+        cfg: a config in the native form.
+
+    Raises:
+        ValueError: there is none.
+    """
+    sources: dict[tuple[Source, str], Source] = {}
+    for section in _SECTIONS:
+        for leaf in _leaves((cfg.get(section) or {}).get("dataset")):
+            source = _source(leaf)
+            key = replace(source, with_masks=False), repr(source.own_class)
+            known = sources.get(key, source)
+            sections = known.sections if section in known.sections else (*known.sections, section)
+            with_masks = known.with_masks or source.with_masks
+            sources[key] = replace(known, sections=sections, with_masks=with_masks)
+    if not sources:
+        raise ValueError(f"the config has no data set in {', '.join(_SECTIONS)}")
+    return list(sources.values())
+
+
+def find_training(cfg: Any) -> Training:
+    """How the training of a config in the native form sees its data."""
+    return Training(read_scales(cfg), read_anchors(cfg))
+
+
+def examine(
+    sources: Sequence[Source],
+    training: Training | None = None,
+    read_images: bool = True,
+    num_workers: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[list[Examination], list[Finding]]:
+    """Examine data sets.
+
+    Args:
+        sources: the data sets.
+        training: how they are seen in training, for the statistics.
+        read_images: decode the image files too; else only whether they are there is looked at.
+        num_workers: processes that read images; None: as many as there are cores.
+        progress: called with the number of images read and of all in a data set.
+
+    Returns:
+        One examination a data set; and what was found between them.
+    """
+    examinations = []
+    for source in sources:
+        report = _check(source)
+        result = Examination(source, report.content, list(report.findings))
+        if report.columns is not None:
+            seen = training or Training()
+            result.statistics = dataset_statistics(
+                report.content, source.classes, seen.scales, seen.anchors
+            )
+            _examine_images(result, report.columns.images, read_images, num_workers, progress)
+        examinations.append(result)
+    return examinations, _between(examinations)
+
+
+def _examine_images(
+    result: Examination,
+    images: Images,
+    read_images: bool,
+    num_workers: int | None,
+    progress: Progress | None,
+) -> None:
+    folder = result.source.image_dir
+    if folder is None:
+        return
+    if not (read_images and os.path.isdir(folder)):
+        problems = Problems(result.source.name)
+        check_image_files(Path(folder), images, problems)
+        result.findings += problems.found
+        return
+    records = [
+        ImageRecord(key, os.path.join(folder, name), tuple(size))
+        for key, name, size in zip(
+            images.ids.tolist(), images.file_names, images.sizes.tolist(), strict=True
+        )
+    ]
+    report = check_images(records, num_workers, progress)
+    result.findings += report.findings
+    result.digests = report.digests
+
+
+def _between(examinations: Sequence[Examination]) -> list[Finding]:
+    """Images of two splits, and files of no split."""
+    names: dict[str, list[str]] = defaultdict(list)
+    digests: dict[str, dict[str, ImageDigest]] = defaultdict(dict)
+    findings = []
+    for result in examinations:
+        source = result.source
+        if "train_data" in source.sections and len(source.sections) > 1:
+            found = f"it is the data set of {' and '.join(source.sections)}"
+            fix = "Evaluate on other images, unless this is meant to be learnt by heart."
+            findings.append(Finding("warning", "split_leak", source.name, None, found, fix))
+        digests[", ".join(source.sections)].update(result.digests)
+        if source.image_dir and isinstance(result.content, dict):
+            listed = result.content.get("images")
+            listed = listed if isinstance(listed, list) else []
+            names[os.path.normpath(source.image_dir)] += [
+                image["file_name"]
+                for image in listed
+                if isinstance(image, dict) and isinstance(image.get("file_name"), str)
+            ]
+    findings += find_leaks(digests)
+    for folder, listed in names.items():
+        findings += find_unlisted(folder, listed)
+    return findings
+
+
+def _check(source: Source) -> AnnotationReport:
+    options = (source.classes, source.with_masks, source.trust_boxes)
+    if source.own_class is None:
+        return check_annotation_file(source.name, *options)
+    from mmdet_lite.registry import DATASETS, build
+
+    content = build(source.own_class, DATASETS, seed=0).coco_dict()
+    content = json.loads(json.dumps(content, default=lambda value: value.tolist()))
+    return check_annotations(content, Problems(source.name), *options)
+
+
+def _leaves(dataset: Any) -> Iterator[dict]:
+    """The data sets that others are made of."""
+    if not isinstance(dataset, dict):
+        return
+    inner = [dataset.get("dataset"), *(dataset.get("datasets") or [])]
+    if not any(isinstance(one, dict) for one in inner):
+        yield dataset
+    for one in inner:
+        yield from _leaves(one)
+
+
+def _source(dataset: dict) -> Source:
+    if dataset.get("type") != "CocoDataset":
+        return Source(str(dataset.get("type")), own_class=dataset)
+    classes = (dataset.get("metainfo") or {}).get("classes")
+    return Source(
+        name=str(dataset.get("ann_file")),
+        image_dir=dataset.get("image_dir"),
+        classes=None if classes is None else tuple(classes),
+        with_masks=bool(dataset.get("with_masks")),
+        trust_boxes=bool(dataset.get("trust_boxes")),
+    )
+
+
+def run_doctor(
+    sources: Sequence[Source],
+    training: Training | None = None,
+    read_images: bool = True,
+    num_workers: int | None = None,
+    json_file: str | None = None,
+    fix: str | None = None,
+) -> int:
+    """Examine data sets, print what is found and write what was asked for.
+
+    Args:
+        sources, training, read_images, num_workers: as for :func:`examine`.
+        json_file: where to write all findings as a list.
+        fix: where to write a corrected annotation file.
+
+    Returns:
+        The exit code: 0 nothing but notes, 1 warnings, 2 errors.
+
+    Raises:
+        FileExistsError: a file to write a correction to exists.
+        ValueError: a correction was asked for and there are several files, or it cannot be made.
+    """
+    if fix is not None and (len(sources) > 1 or sources[0].own_class is not None):
+        names = ", ".join(source.name for source in sources)
+        raise ValueError(f"--fix corrects one annotation file: name one with --ann, of {names}")
+    progress = _show_progress if sys.stderr.isatty() else None
+    examinations, between = examine(sources, training, read_images, num_workers, progress)
+    findings = [f for result in examinations for f in result.findings] + between
+    if json_file is not None:
+        write_json(json_file, as_list(findings))
+    for result in examinations:
+        _print(f"{result.as_text()}\n")
+    if between:
+        _print(f"between data sets: {summary(between)}\n{as_text(between)}\n")
+    _print(f"{summary(findings)}")
+    if fix is not None:
+        correction = write_corrected(sources[0].name, fix, sources[0].trust_boxes)
+        _print(f"\n{correction.as_text(fix)}")
+    return exit_code(findings)
+
+
+def _show_progress(done: int, total: int) -> None:
+    """A bar on a terminal."""
+    filled = _BAR * done // max(total, 1)
+    end = "\n" if done == total else ""
+    bar = "#" * filled + "." * (_BAR - filled)
+    print(f"\r[{bar}] {done}/{total} images", end=end, file=sys.stderr, flush=True)
+
+
+def _print(text: str) -> None:
+    """Print names that the terminal cannot show too."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding))

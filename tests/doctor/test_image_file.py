@@ -1,0 +1,59 @@
+import pytest
+from image_corpus import CASES, Case, write_corpus
+
+from mmdet_lite.data.findings import Finding
+from mmdet_lite.data.image_io import read_image
+from mmdet_lite.doctor.image_file import LARGEST_DECODED
+from mmdet_lite.doctor.images import ImageRecord, ImageReport, check_images
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory) -> list[ImageRecord]:
+    return write_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture(scope="module")
+def report(records) -> ImageReport:
+    return check_images(records, num_workers=1)
+
+
+def test_corpus_is_large():
+    assert len(CASES) >= 60
+    assert len({case.name for case in CASES}) == len(CASES)
+
+
+@pytest.mark.parametrize("number", range(len(CASES)), ids=[case.name for case in CASES])
+def test_each_file_is_judged_as_it_should_be(number, records, report):
+    case, record = CASES[number], records[number]
+    found = [finding for finding in report.findings if finding.id == number]
+    assert tuple((f.severity, f.kind) for f in found) == case.expected, _texts(found)
+    assert all(finding.file == record.path for finding in found)
+    assert all(finding.message and finding.fix for finding in found)
+    assert case.says in (found[0].message if found else ""), _texts(found)
+
+
+def test_findings_come_in_the_order_of_the_images(report):
+    ids = [finding.id for finding in report.findings]
+    assert ids == sorted(ids)
+
+
+@pytest.mark.parametrize("number", range(len(CASES)), ids=[case.name for case in CASES])
+def test_training_reads_what_the_doctor_lets_pass(number, records):
+    case, record = CASES[number], records[number]
+    if case.size and case.size[0] * case.size[1] > LARGEST_DECODED:
+        pytest.skip("takes a gigabyte")
+    if is_unreadable(case):
+        with pytest.raises(ValueError, match="image file|is not an image") as error:
+            read_image(record.path)
+        assert record.path in str(error.value)
+    else:
+        assert read_image(record.path).ndim == 3
+
+
+def is_unreadable(case: Case) -> bool:
+    """Whether training stops at a file; one of the corrupt ones is read with a grey part."""
+    return case.expected == (("error", "image_corrupt"),) and case.says != "premature end"
+
+
+def _texts(findings: list[Finding]) -> list[str]:
+    return [finding.message for finding in findings]
