@@ -25,6 +25,7 @@ _SHORT = (
     "Correct or remove these polygons; training leaves them out, and annotations that have no "
     "others."
 )
+_FARTHEST = 100_000  # pixels; no image is so large
 _MISSING = "Add the masks, or use the boxes alone: with_masks=False."
 
 
@@ -49,8 +50,8 @@ def check_segmentations(
     check.polygons()
     check.run_lengths()
     packed = PackedSegmentations(check.values, sizes)
-    if not np.isfinite(packed.coordinates).all():
-        check.finite(packed)
+    if not (np.abs(packed.coordinates) <= _FARTHEST).all():
+        check.coordinates(packed)
         packed = PackedSegmentations(check.values, sizes)
     return packed, np.fromiter(map(bool, check.values), bool, len(annotations))
 
@@ -129,11 +130,15 @@ class _Check:
         for i, fault in sorted(count_faults(counts, num_pixels).items()):
             self._drop("rle_invalid", compressed[i], fault, SKIP)
 
-    def finite(self, packed: PackedSegmentations) -> None:
-        """No coordinate is NaN or infinite."""
+    def coordinates(self, packed: PackedSegmentations) -> None:
+        """No coordinate is NaN, infinite, or so far out that drawing takes gigabytes."""
         for row in packed.rows_of_coordinates(~np.isfinite(packed.coordinates)):
             found = "a polygon with NaN or infinite coordinates"
             self._drop("not_finite", row, found, "Correct or remove these annotations.")
+        for row in packed.rows_of_coordinates(np.abs(packed.coordinates) > _FARTHEST):
+            if self.values[row]:  # and not infinite
+                found = f"a polygon that reaches beyond {_FARTHEST} pixels"
+                self._drop("polygon_outside", row, found, "Correct or remove these annotations.")
 
     def _parts(self) -> chain:
         return chain.from_iterable(value for value in self.values if type(value) is list)
