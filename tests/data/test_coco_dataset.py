@@ -178,7 +178,7 @@ def test_everything_wrong_is_listed_at_once(write_coco, coco):
         "- unknown_image: an annotation of an image that is not listed (1):\n"
         "    annotation 101 (image 77): image_id 77",
         "    annotation 102 (image 9): category_id 78",
-        "images[3] (id 6): 'height' is 0, expected an int of 1 to 1000000",
+        "images[4] (id 6): 'height' is 0, expected an int of 1 to 1000000",
         "    annotations[3] (id 101): bbox [3, nan, 2, 2]",
         "- image_missing: a listed image has no file (1):\n    image 6: ",
     ):

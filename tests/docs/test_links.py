@@ -19,6 +19,7 @@ from mmdet_lite.registry import ALL_REGISTRIES
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("mmdet_lite", "configs", "tools", "tests", "docs")
+SUBCOMMANDS = {"check-dataset": "doctor"}  # of tools with another name than theirs
 IN_A_WORK_DIR = (
     "data/",
     "work_dirs/",
@@ -128,7 +129,8 @@ def _commands(page) -> list[tuple[str, list[str]]]:
         for line in block.replace("\\\n", " ").splitlines():
             words = [w for w in shlex.split(line, comments=True) if not w.startswith("PYTHONPATH=")]
             if words[:1] == ["python"] and words[1].startswith("tools/"):
-                commands.append((Path(words[1]).stem.replace("_", "-"), words[2:]))
+                name = Path(words[1]).stem.replace("_", "-")
+                commands.append((SUBCOMMANDS.get(name, name), words[2:]))
             elif words[:1] == ["mmdet-lite"]:
                 commands.append((words[1], words[2:]))
     return commands

@@ -48,9 +48,7 @@ def test_what_has_no_clear_reading_is_left(kind, tmp_path):
     _, out, written = correct(variant, tmp_path)
     assert written["changes"] == []
     assert kind in {finding["kind"] for finding in written["left"]}
-    assert json.loads(out.read_text()) == pytest.approx(json.loads(variant.text), nan_ok=True) or (
-        kind == "not_finite"
-    )
+    assert out.read_bytes().strip() == variant.text
 
 
 @pytest.mark.parametrize("base", ["polygons", "shapes"])
