@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+SECONDS = 600
 READY = $(VENV)/.ready
 
-.PHONY: demo test test-slow faults lint clean
+.PHONY: demo test test-slow faults fuzz lint clean
 
 demo: $(READY)
 	$(BIN)/python tools/demo.py
@@ -17,6 +18,9 @@ test-slow: $(READY)
 
 faults: $(READY)
 	$(BIN)/python -m pytest tests/faults $(ARGS)
+
+fuzz: $(READY)
+	$(BIN)/python tests/fuzz/fuzz.py --seconds $(SECONDS) $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

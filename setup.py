@@ -38,7 +38,7 @@ setup(
     extras_require={
         "tensorboard": ["tensorboard"],
         "safetensors": ["safetensors>=0.4.3"],
-        "dev": ["pytest>=8", "ruff>=0.6", "pre-commit", "safetensors>=0.4.3"],
+        "dev": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.6", "pre-commit", "safetensors>=0.4.3"],
     },
     entry_points={"console_scripts": ["mmdet-lite = mmdet_lite.cli:main"]},
 )

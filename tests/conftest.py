@@ -1,5 +1,5 @@
 """What all tests share: skips for missing hardware, one thread a process, real data if present,
-the command line called in this process."""
+the command line called in this process, how many examples a property is tried on."""
 
 from __future__ import annotations
 
@@ -11,10 +11,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
+
+_EXAMPLES = 40  # of each property
 
 
 def pytest_configure(config: pytest.Config) -> None:
     torch.set_num_threads(int(os.environ.get("MMDET_LITE_TEST_THREADS", "1")))
+    times = int(os.environ.get("MMDET_LITE_EXAMPLES", "1"))
+    settings.register_profile(
+        "mmdet_lite", max_examples=times * _EXAMPLES, derandomize=times == 1, deadline=None
+    )
+    settings.load_profile("mmdet_lite")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

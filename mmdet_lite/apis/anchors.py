@@ -14,6 +14,7 @@ from mmengine.config import Config
 from torch import nn
 
 from mmdet_lite.apis.build import build_dataset, build_model
+from mmdet_lite.apis.classes import fill_num_classes
 from mmdet_lite.apis.config import read_seed
 from mmdet_lite.data.dataset import DetectionDataset
 from mmdet_lite.data.pipeline import Transform
@@ -87,14 +88,15 @@ def report_anchors(cfg: Config, num_images: int = 2000, always_fit: bool = False
     Raises:
         ValueError: the head's anchors are not given by their sizes, or there are no boxes.
     """
-    model = build_model(cfg)
+    seed = read_seed(cfg)
+    dataset = build_dataset(cfg, "train", seed)
+    model = build_model(fill_num_classes(cfg, dataset.classes, "train_data"))
     if not has_sized_anchors(model):
         raise ValueError(
             "mmdet-lite anchors is for heads with a YOLOAnchorGenerator and a ShapeRatioAssigner, "
             f"but model.bbox_head is {cfg.model.get('bbox_head', {}).get('type', 'not there')}"
         )
-    seed = read_seed(cfg)
-    sizes = box_sizes(cfg, build_dataset(cfg, "train", seed), num_images)
+    sizes = box_sizes(cfg, dataset, num_images)
     if not len(sizes):
         raise ValueError("train_data has no boxes in the images that were read; use another --num")
     anchors, ratio_thr = _anchors_of(model.bbox_head)

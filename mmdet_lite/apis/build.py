@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
+from mmdet_lite.apis.classes import check_filled
 from mmdet_lite.apis.config import check_keys, section
 from mmdet_lite.compat.zoo import PREFIX
 from mmdet_lite.data.collate import is_size
@@ -60,8 +61,10 @@ def build_model(cfg: Config) -> nn.Module:
     """The detector of the config, with random weights, on the CPU.
 
     Raises:
-        ValueError: neck or heads take other feature maps than they would be given.
+        ValueError: neck or heads take other feature maps than they would be given, or heads leave
+            ``num_classes`` open.
     """
+    check_filled(cfg)
     model = build(cfg.model, MODELS)
     check_connections(model)
     return model
@@ -141,44 +144,6 @@ def build_metric(cfg: Config, dataset: DetectionDataset, model: nn.Module, split
             )
     metric.prepare(dataset)
     return metric
-
-
-def check_classes(model: nn.Module, dataset: DetectionDataset, split: str) -> None:
-    """Refuse to train or test a model on another number of classes than the data set has.
-
-    Raises:
-        ValueError: the numbers differ, in whichever head.
-    """
-    num_classes = len(dataset.classes)
-    heads = {n: m for n, m in model.named_modules() if hasattr(m, "class_rows") and m is not model}
-    wrong = [
-        f"model.{name} has num_classes={head.num_classes}"
-        for name, head in heads.items()
-        if head.num_classes != num_classes
-    ]
-    if wrong:
-        names = ", ".join(dataset.classes[:10]) + (", ..." if num_classes > 10 else "")
-        raise ValueError(
-            f"{' and '.join(wrong)}, but {split}_data has {num_classes} classes ({names}). Set "
-            f"num_classes={num_classes}, or choose the classes with "
-            f"{split}_data.dataset.metainfo.classes"
-        )
-
-
-def check_same_classes(
-    classes: Sequence[str], dataset: DetectionDataset, source: str, split: str
-) -> None:
-    """Refuse class names, or an order of them, that differ from those that were trained.
-
-    Raises:
-        ValueError: they differ.
-    """
-    if list(classes) != list(dataset.classes):
-        raise ValueError(
-            f"the classes of {split}_data are {list(dataset.classes)}, but those of {source} are "
-            f"{list(classes)}; labels would mean other classes. Set "
-            f"{split}_data.dataset.metainfo.classes to the same names in the same order"
-        )
 
 
 def check_masks(model: nn.Module, dataset: DetectionDataset) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from mmdet_lite.apis.build import build_model, read_path
+from mmdet_lite.apis.classes import fill_num_classes
 from mmdet_lite.apis.config import load_config
 from mmdet_lite.apis.publish import check_out, write_weights
 from mmdet_lite.compat.converted import Converted
@@ -147,8 +148,11 @@ def _check(converted: Converted, config: str | Path | None, source: str) -> None
     options = None if config is not None else converted.options
     if (config := config or converted.config) is None:
         return
+    cfg = load_config(config, options)
+    if converted.classes is not None:
+        cfg = fill_num_classes(cfg, converted.classes, source)
     with torch.device("meta"):
-        model = build_model(load_config(config, options))
+        model = build_model(cfg)
     if not any(name.startswith("backbone.") for name in converted.weights):
         model = model.backbone  # the weights of a backbone alone
     check_fit(model, converted.weights, f"{source}, for {config}")

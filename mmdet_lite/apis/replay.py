@@ -14,6 +14,7 @@ from torch.nn.utils import get_total_norm
 
 from mmdet_lite.apis.batch_view import save_pictures
 from mmdet_lite.apis.build import build_model, choose_device, read_path
+from mmdet_lite.apis.classes import fill_num_classes
 from mmdet_lite.apis.config import require, section
 from mmdet_lite.apis.test import prepare_model
 from mmdet_lite.engine.batch_dump import environment, load_batch
@@ -22,7 +23,7 @@ from mmdet_lite.engine.finite_trace import FiniteTrace, is_finite
 from mmdet_lite.engine.progress import total_loss
 from mmdet_lite.engine.randomness import seed_step, use_deterministic_algorithms
 from mmdet_lite.engine.settings import AUTOCAST_DTYPES
-from mmdet_lite.engine.weights import load_exactly
+from mmdet_lite.engine.weights import class_names, load_exactly
 from mmdet_lite.structures.samples import Batch, to_device
 
 
@@ -157,9 +158,12 @@ def _load_model(cfg: Config, weights: Path) -> tuple[nn.Module, list[str] | None
             f"{weights} has no weights under 'model', only {', '.join(map(str, content))}; give "
             "the weights.pth of a dumped batch, or a checkpoint of a run"
         )
+    classes = class_names(content)
+    if classes is not None:
+        cfg = fill_num_classes(cfg, classes, str(weights))
     model = build_model(cfg)
     load_exactly(model, content["model"], str(weights))
-    return model, (content.get("meta") or {}).get("classes")
+    return model, classes
 
 
 def _label_names(batch: Batch) -> list[str]:

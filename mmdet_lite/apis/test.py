@@ -18,19 +18,19 @@ from mmdet_lite.apis.build import (
     build_eval,
     build_metric,
     build_model,
-    check_classes,
-    check_same_classes,
     choose_device,
     read_path,
 )
+from mmdet_lite.apis.classes import check_classes, check_same_classes, fill_num_classes
 from mmdet_lite.apis.config import read_timeout, require
 from mmdet_lite.apis.tta import build_tta, read_tta
 from mmdet_lite.data.dataset import DetectionDataset
 from mmdet_lite.data.loader import DetectionLoader
+from mmdet_lite.engine.checkpoint import load_checkpoint
 from mmdet_lite.engine.distributed import from_main, gather_to_main, is_main
 from mmdet_lite.engine.settings import AUTOCAST_DTYPES, weights_format
 from mmdet_lite.engine.watchdog import Watchdog
-from mmdet_lite.engine.weights import load_weights
+from mmdet_lite.engine.weights import class_names, find_weights, load_exactly
 from mmdet_lite.structures.samples import Detections, ImageMeta, to_device
 from mmdet_lite.visualization.results import Instances, save_comparison
 
@@ -63,6 +63,10 @@ def test(
 
     Returns:
         The metrics by name.
+
+    Raises:
+        ValueError: the config is incomplete, or checkpoint, model and data do not fit together:
+            class names and their order too, where the checkpoint knows them.
     """
     require(cfg, ("model", "test_data", "metric"))
     views = read_tta(cfg) if tta else None
@@ -70,12 +74,13 @@ def test(
         if path is not None:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
     device = choose_device()
-    model = build_model(cfg)
-    trained = load_weights(model, read_path(checkpoint, "checkpoint"))
+    path = read_path(checkpoint, "checkpoint")
+    content = load_checkpoint(path)
     dataset = build_dataset(cfg, "test", seed=0)
+    _check_trained_classes(content, dataset, str(checkpoint))
+    model = build_model(fill_num_classes(cfg, dataset.classes, "test_data"))
     check_classes(model, dataset, "test")
-    if trained is not None:
-        check_same_classes(trained, dataset, str(checkpoint), "test")
+    load_exactly(model, find_weights(content, str(path)), str(path))
     metric = build_metric(cfg, dataset, model, "test")
     model = prepare_model(model, cfg, device)
     if views is None:
@@ -97,6 +102,18 @@ def test(
     if show_dir is not None:
         save_pictures(metric, dataset, show_dir, show_num, show_score_thr)
     return metrics
+
+
+def _check_trained_classes(content: dict, dataset: DetectionDataset, source: str) -> None:
+    """Compare the data's class names with those of the checkpoint that ``content`` is."""
+    trained = class_names(content)
+    if trained is None:
+        logger.info(
+            "%s does not tell its class names: it is taken to be trained on those of test_data",
+            source,
+        )
+    else:
+        check_same_classes(trained, dataset, source, "test")
 
 
 def prepare_model(model: nn.Module, cfg: Config, device: torch.device) -> nn.Module:

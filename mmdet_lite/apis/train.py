@@ -22,15 +22,14 @@ from mmdet_lite.apis.build import (
     build_metric,
     build_model,
     build_train,
-    check_classes,
     check_masks,
-    check_same_classes,
     choose_device,
     computes_bf16,
     loader_settings,
     read_path,
     transforms_in,
 )
+from mmdet_lite.apis.classes import check_classes, check_same_classes, fill_num_classes
 from mmdet_lite.apis.config import read_seed, read_timeout, require, section
 from mmdet_lite.apis.foreign_config import tell_translation
 from mmdet_lite.apis.test import evaluate
@@ -111,6 +110,7 @@ def _build_trainer(cfg: Config, log: RunLog, is_new: bool) -> Trainer:
         )
     dataset = build_dataset(cfg, "train", seed)
     _warn_of_late_phases(dataset, settings)
+    cfg = fill_num_classes(cfg, dataset.classes, "train_data")
     model = build_model(cfg)
     check_classes(model, dataset, "train")
     check_masks(model, dataset)

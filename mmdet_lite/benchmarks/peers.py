@@ -11,6 +11,7 @@ from torchvision.models.detection import FasterRCNN, MaskRCNN
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.ops import FrozenBatchNorm2d
 
+from mmdet_lite.apis.classes import check_filled
 from mmdet_lite.apis.config import require
 from mmdet_lite.structures.samples import Batch
 
@@ -21,9 +22,10 @@ def kind_of(cfg: Config) -> tuple[int, bool]:
     """Number of classes of a config's model, and whether it has masks.
 
     Raises:
-        ValueError: there is no model, or none that torchvision has too.
+        ValueError: there is no model, or none that torchvision has too, or ``num_classes`` is open.
     """
     require(cfg, ("model",))
+    check_filled(cfg)
     head = cfg.model.get("roi_head")
     backbone = cfg.model.get("backbone", {})
     if head is None or backbone.get("type") != "ResNet" or backbone.get("depth") != 50:

@@ -18,10 +18,10 @@ from mmdet_lite.apis.build import (
     build_dataset,
     build_model,
     build_train,
-    check_classes,
     check_masks,
     choose_device,
 )
+from mmdet_lite.apis.classes import check_classes, fill_num_classes
 from mmdet_lite.apis.config import read_seed, section
 from mmdet_lite.engine.distributed import (
     gather_to_main,
@@ -93,7 +93,7 @@ class Stepper:
         self.device = choose_device()
         self.dtype = AUTOCAST_DTYPES[settings.precision]
         dataset = build_dataset(cfg, "train", seed)
-        self.model = build_model(cfg)
+        self.model = build_model(fill_num_classes(cfg, dataset.classes, "train_data"))
         check_classes(self.model, dataset, "train")
         check_masks(self.model, dataset)
         self.model = self._prepare(self.model, settings).train()

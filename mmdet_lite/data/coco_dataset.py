@@ -138,6 +138,10 @@ class CocoDataset(DetectionDataset):
         annotations = slice(*self.table.offsets[self.rows[index] :][:2])
         return self.table.labels[annotations][~self.table.is_crowd[annotations]]
 
+    def image_id_of(self, index: int) -> int:
+        """One image's id in the annotation file."""
+        return int(self.table.image_ids[self.rows[index]])
+
     def coco_dict(self) -> dict[str, Any]:
         """Ground truth of the images and classes used: boxes as in the file, areas, crowds."""
         table = self.table

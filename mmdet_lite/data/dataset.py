@@ -64,6 +64,10 @@ class DetectionDataset(Dataset):
         """(n,) labels of one image's objects; a data set that knows them need not load it."""
         return self.load(index).labels
 
+    def image_id_of(self, index: int) -> int:
+        """One image's id; a data set that knows it need not load the image."""
+        return self.load(index).image_id
+
     def transforms_of(self, index: int) -> Sequence[Transform]:
         """The transforms that one image goes through."""
         return self.pipeline

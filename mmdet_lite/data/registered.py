@@ -8,6 +8,7 @@ from mmdet_lite.data import (
     photometric,
     pipeline,
     shapes_dataset,
+    subset,
     transforms,
     wrappers,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "photometric",
     "pipeline",
     "shapes_dataset",
+    "subset",
     "transforms",
     "wrappers",
 ]

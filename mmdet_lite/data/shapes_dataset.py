@@ -67,7 +67,7 @@ class ShapesDataset(DetectionDataset):
     def load(self, index: int) -> Sample:
         """Draw one picture."""
         image, labels, masks = self._draw(index)
-        image_id = index + 1
+        image_id = self.image_id_of(index)
         return Sample(
             image=image,
             boxes=tight_boxes(masks),
@@ -80,6 +80,10 @@ class ShapesDataset(DetectionDataset):
             index=index,
             ori_shape=self.image_size,
         )
+
+    def image_id_of(self, index: int) -> int:
+        """One picture's id, which counts from 1 on."""
+        return index + 1
 
     def coco_dict(self) -> dict[str, Any]:
         """The ground truth in COCO's format, masks as RLE; file names as :meth:`write` gives."""

@@ -65,6 +65,11 @@ class WrappedDataset(DetectionDataset):
         dataset, row = self._find(index)
         return dataset.labels_of(row)
 
+    def image_id_of(self, index: int) -> int:
+        """One image's id in the data set that it is from."""
+        dataset, row = self._find(index)
+        return dataset.image_id_of(row)
+
     def transforms_of(self, index: int) -> Sequence[Transform]:
         """The pipeline of the data set that an image is from."""
         dataset, row = self._find(index)

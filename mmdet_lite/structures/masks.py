@@ -18,6 +18,9 @@ from mmdet_lite.structures.rle import draw_rle, pack_rle
 Polygons = list[np.ndarray]  # one (points, 2) float64 array a part
 Shape = Polygons | np.ndarray | dict  # polygons, (H, W) uint8 bitmap, or compressed COCO RLE
 
+_FAR = 1e6  # pixels; no picture is so large, and 32 bits hold it
+_LONGEST_OUTLINE = 1e6  # pixels
+
 
 class InstanceMasks:
     """The masks of one image's objects; every operation returns new masks.
@@ -53,12 +56,12 @@ class InstanceMasks:
         return InstanceMasks([self.shapes[i] for i in indices], self.size)
 
     def resize(self, size: tuple[int, int]) -> InstanceMasks:
-        """Scale to another image size; bitmaps by nearest neighbour."""
+        """Scale to another image size; of bitmaps by the nearest centre of a pixel."""
         factors = np.array([size[1] / self.size[1], size[0] / self.size[0]])
         return self._map(
             lambda points: points * factors,
             lambda bitmap: cv2.resize(
-                bitmap, (int(size[1]), int(size[0])), interpolation=cv2.INTER_NEAREST
+                bitmap, (int(size[1]), int(size[0])), interpolation=cv2.INTER_NEAREST_EXACT
             ),
             size,
         )
@@ -191,12 +194,25 @@ def _encode(shape: Polygons | dict, size: tuple[int, int]) -> dict | None:
     """Run lengths of polygons' union; None if no polygon has three points. RLE stays as it is."""
     if isinstance(shape, dict):
         return shape
-    flat = [points.reshape(-1) for points in shape if len(points) > 2]
+    drawable = [_bound(points, size) for points in shape]
+    flat = [points.reshape(-1) for points in drawable if len(points) > 2]
     return coco_mask.merge(coco_mask.frPyObjects(flat, *size)) if flat else None
+
+
+def _bound(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A polygon that pycocotools can draw, if need be only its part inside the image.
+
+    pycocotools ends the process over coordinates beyond 32 bits, and takes memory for each pixel
+    of the outline, also outside of the image.
+    """
+    points = points.clip(-_FAR, _FAR)
+    outline = np.abs(points - np.roll(points, -1, axis=0)).sum()
+    return points if outline <= _LONGEST_OUTLINE else _clip_polygon(points, size)
 
 
 def _clip_polygon(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """The part of a polygon inside an image of (height, width) ``size``."""
+    points = points.clip(-_FAR, _FAR)  # so that products are finite
     for axis, limit in ((0, size[1]), (1, size[0])):
         points = _clip_half_plane(points, points[:, axis])
         points = _clip_half_plane(points, limit - points[:, axis])

@@ -115,7 +115,7 @@ def test_bad_anchors_are_told_at_the_start_and_better_ones_printed(caplog, run_c
 def test_heads_without_such_anchors_are_passed_over_or_told(caplog, tiny, cli_error):
     cfg = tiny()
     assert _check(cfg, caplog) == ""
-    message = cli_error("anchors", "configs/retinanet/retinanet_r50_fpn_1x_coco.py")
+    message = cli_error("anchors", "configs/demo/retinanet-ap_shapes.py")
     assert message.endswith("but model.bbox_head is RetinaHead")
 
 

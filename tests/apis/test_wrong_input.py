@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from mmdet_lite.engine.checkpoint import load_checkpoint
+
 TINY = Path(__file__).parent / "tiny_config.py"
 NO_MASK_HEAD = ("model.roi_head.mask_head=None", "model.roi_head.mask_roi_extractor=None")
 
@@ -37,6 +39,13 @@ def test_error(cli_error, trained):
         return cli_error("test", config, checkpoint or trained / "iter_2.pth", *arguments)
 
     return run
+
+
+@pytest.fixture
+def unnamed(trained, tmp_path):
+    """Weights of a good checkpoint without the names of its classes."""
+    torch.save(load_checkpoint(trained / "iter_2.pth")["model"], tmp_path / "unnamed.pth")
+    return tmp_path / "unnamed.pth"
 
 
 # The config against the registry
@@ -239,7 +248,8 @@ def test_num_classes_of_every_head_is_compared_with_the_training_data(train_erro
     assert train_error(TINY, *both) == (
         "model.roi_head.bbox_head has num_classes=80 and model.roi_head.mask_head has "
         "num_classes=80, but train_data has 6 classes (circle, square, triangle, star, ring, "
-        "cross). Set num_classes=6, or choose the classes with train_data.dataset.metainfo.classes"
+        "cross). Set num_classes=6, or None to take it from the data; or choose the classes with "
+        "train_data.dataset.metainfo.classes"
     )
     assert train_error(TINY, both[0]).startswith("model.roi_head.bbox_head has num_classes=80, but")
     assert train_error(TINY, both[1]).startswith("model.roi_head.mask_head has num_classes=80, but")
@@ -251,8 +261,9 @@ def test_num_classes_is_compared_with_the_validation_data(train_error, coco_conf
     assert "num_classes=6" in message and "but val_data has 2 classes (ring, star)" in message
 
 
-def test_num_classes_is_compared_with_the_test_data(test_error, coco_config):
-    message = test_error(config=coco_config(metainfo=dict(classes=["ring", "star"])))
+def test_num_classes_is_compared_with_the_test_data(test_error, coco_config, unnamed):
+    config = coco_config(metainfo=dict(classes=["ring", "star"]))
+    message = test_error(config=config, checkpoint=unnamed)
     assert "model.roi_head.bbox_head has num_classes=6" in message
     assert "but test_data has 2 classes (ring, star). Set num_classes=2" in message
 
@@ -389,9 +400,10 @@ def test_checkpoint_of_another_architecture_lists_the_keys(test_error):
     assert "Use the config that it was trained with" in message
 
 
-def test_checkpoint_of_other_classes_lists_the_shapes(test_error):
+def test_weights_of_other_classes_list_the_shapes(test_error, coco_config, unnamed):
     heads = ("model.roi_head.bbox_head.num_classes=3", "model.roi_head.mask_head.num_classes=3")
-    message = test_error(*heads)
+    config = coco_config(metainfo=dict(classes=["ring", "star", "cross"]))
+    message = test_error(*heads, config=config, checkpoint=unnamed)
     assert "of another shape (given -> model) (6): " in message
     assert "roi_head.bbox_head.fc_cls.weight (7, 16) -> (4, 16)" in message
     assert "another number of classes?" in message and "load_from" in message

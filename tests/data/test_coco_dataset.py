@@ -247,6 +247,14 @@ def test_many_problems_are_counted_and_the_first_shown(write_coco, coco):
     assert "annotation 9 " in message and "annotation 10 " not in message
 
 
+@pytest.mark.parametrize("far", [-2e5, 1e30, 1e308])
+def test_polygons_that_reach_absurdly_far_are_refused(write_coco, coco, far):
+    """pycocotools and the evaluation end the process over them, or take gigabytes."""
+    coco["annotations"][0]["segmentation"] = [[2, 3, far, 3, 12, 11]]
+    with pytest.raises(ValueError, match="annotation 101 .*: a polygon reaches .* pixels out of"):
+        CocoDataset(**write_coco(coco), with_masks=True)
+
+
 def test_missing_and_unusable_masks(write_coco, coco, caplog):
     del coco["annotations"][0]["segmentation"]
     coco["annotations"][1]["segmentation"] = [[1, 2, 3, 4, 5, 6, 7]]

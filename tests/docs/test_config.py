@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from mmdet_lite import cli
+from mmdet_lite.apis.classes import fill_num_classes
 from mmdet_lite.apis.config import SECTIONS, load_config, shipped_configs
 from mmdet_lite.apis.tta import TTASettings
 from mmdet_lite.data.loader import build_eval_loader, build_train_loader
@@ -124,7 +125,7 @@ def test_recipes_build(write_files):
     recipes = write_files(CONFIG)
     assert len(recipes) > 10
     for name in recipes:
-        cfg = load_config(name)
+        cfg = fill_num_classes(load_config(name), ["one", "two"], "the test")
         with torch.device("meta"):
             model = build(cfg.model, MODELS)
             build_optimizer(cfg.optimizer, model, cfg.get("param_groups"))

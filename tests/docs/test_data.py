@@ -12,6 +12,7 @@ import pytest
 from corpus import all_variants
 
 from mmdet_lite.apis.browse import browse_dataset
+from mmdet_lite.apis.classes import fill_num_classes
 from mmdet_lite.apis.config import load_config
 from mmdet_lite.data.coco_dataset import CocoDataset
 from mmdet_lite.data.findings import KINDS
@@ -41,6 +42,7 @@ def test_the_smallest_file_and_its_config_fit(flowers):
     cfg = load_config("my_flowers.py")
     cfg.model.backbone.depth, cfg.model.neck.in_channels = 18, [64, 128, 256, 512]
     dataset = build(cfg.train_data.dataset, DATASETS, seed=0)
+    cfg = fill_num_classes(cfg, dataset.classes, "train_data")
     assert build(cfg.model, MODELS).num_classes == len(dataset.classes) == 2
     sample = dataset.load(0)
     assert sample.boxes.tolist() == [[40, 30, 100, 80]]

@@ -111,6 +111,15 @@ def test_resize_by_two_repeats_pixels(kind):
     np.testing.assert_array_equal(resized.bitmaps(), EXPECTED.repeat(2, 1).repeat(2, 2))
 
 
+def test_bitmaps_are_resized_around_the_centres_of_pixels():
+    """Not towards the lower right: edges of a mask stay half a pixel from those of its box."""
+    for width in range(5, 60):
+        resized = InstanceMasks([_bitmap(3, 2, 12, 9)], SIZE).resize((12, width)).bitmaps()
+        left, _, right, _ = tight_boxes(resized)[0]
+        factor = width / SIZE[1]
+        assert abs(left - 3 * factor) <= 0.5 and abs(right - 12 * factor) <= 0.5
+
+
 @kinds
 def test_select_keeps_the_given_order(kind):
     np.testing.assert_array_equal(_masks(kind).select([2, 0]).bitmaps(), EXPECTED[[2, 0]])
@@ -145,6 +154,20 @@ def test_polygon_outside_the_image_has_no_pixels():
     outside = InstanceMasks.from_coco([[_polygon(20, 2, 30, 9)]], SIZE)
     assert outside.bitmaps().sum() == 0
     assert outside.pad((20, 40)).bitmaps().sum() == 0
+
+
+@pytest.mark.parametrize("far", [1e5, 1e9, 1e30, 1e308])
+def test_polygons_that_reach_far_out_are_drawn_in_their_image(far):
+    """pycocotools ends the process, or takes gigabytes for the outline."""
+    square = [np.array([[-far, -far], [far, -far], [far, far], [-far, far]])]
+    assert rasterize_polygons(square, SIZE).all()
+    beside = [np.array([[far / 2, 0], [far, 0], [far, 9], [far / 2, 9]])]
+    assert not rasterize_polygons(beside, SIZE).any()
+    half = [np.array([[8, -far], [far, -far], [far, far], [8, far]])]
+    np.testing.assert_array_equal(rasterize_polygons(half, SIZE), _bitmap(8, 0, 16, 12))
+    zigzag = [np.tile([[-far, -far], [far, far], [-far, far]], (300, 1))]
+    for masks in (InstanceMasks([zigzag], SIZE), InstanceMasks([zigzag], SIZE).pad((20, 20))):
+        assert masks.bitmaps().shape[0] == 1
 
 
 def test_tight_boxes_end_after_the_last_pixel():
