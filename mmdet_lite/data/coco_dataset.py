@@ -1,4 +1,4 @@
-"""Data sets in COCO's format."""
+"""Data sets of images with boxes and masks: COCO's format, and what is read as such."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any, Literal
 import numpy as np
 
 from mmdet_lite.data.coco_checks import check_image_files, clip_boxes
-from mmdet_lite.data.coco_file import read_coco
 from mmdet_lite.data.coco_table import CocoTable, build_table
 from mmdet_lite.data.dataset import DetectionDataset
+from mmdet_lite.data.formats import ReadOptions, Source, read_dataset
 from mmdet_lite.data.image_io import read_image
 from mmdet_lite.data.pipeline import Transform
 from mmdet_lite.data.problems import Problems
@@ -31,8 +31,10 @@ class CocoDataset(DetectionDataset):
     their image. Crowds become ignore boxes. Images without objects stay, unless told otherwise.
 
     Args:
-        ann_file: the annotation file.
-        image_dir: folder that the file's ``file_name`` values start from.
+        ann_file: the annotation file; or a data set of another format, which is read as COCO's:
+            Pascal VOC, YOLO, LVIS, LabelMe, CSV.
+        image_dir: folder that the file's ``file_name`` values start from; None: where the format
+            keeps images, which for a json or CSV file is its own folder.
         pipeline: transforms; reading the image and its annotations is not one of them.
         metainfo: ``dict(classes=(...))`` chooses classes of the file and their order; by default
             all, in the file's order. Annotations of other classes are not used.
@@ -42,6 +44,9 @@ class CocoDataset(DetectionDataset):
             them out with a warning.
         indices: use the first so many images, or those at these positions.
         min_size: leave out images whose shorter side, as the file gives it, has fewer pixels.
+        ann_format: what ``ann_file`` is: 'coco', 'lvis', 'voc', 'yolo', 'labelme' or 'csv';
+            'auto': found out.
+        split: which part of a VOC or YOLO data set; None: the only one.
         seed: the run's seed.
 
     Raises:
@@ -52,7 +57,7 @@ class CocoDataset(DetectionDataset):
     def __init__(
         self,
         ann_file: str,
-        image_dir: str,
+        image_dir: str | None = None,
         pipeline: Sequence[Transform] = (),
         metainfo: dict[str, Any] | None = None,
         with_masks: bool = False,
@@ -60,18 +65,20 @@ class CocoDataset(DetectionDataset):
         bad_annotations: Literal["error", "skip"] = "error",
         indices: int | Sequence[int] | None = None,
         min_size: int = 0,
+        ann_format: str = "auto",
+        split: str | None = None,
         seed: int = 0,
     ):
         if bad_annotations not in ("error", "skip"):
             raise ValueError(f"bad_annotations must be 'error' or 'skip', got {bad_annotations!r}")
-        self.image_dir = Path(image_dir)
-        self.table = _load_table(
-            Path(ann_file),
-            self.image_dir,
-            _read_classes(metainfo),
-            with_masks=with_masks,
-            skip_bad=bad_annotations == "skip",
-        )
+        classes, skip_bad = _read_classes(metainfo), bad_annotations == "skip"
+        folder = None if image_dir is None else Path(image_dir)
+        options = ReadOptions(split, folder, classes, skip_bad)
+        source = read_dataset(ann_file, ann_format, options)
+        for note in source.notes:
+            logger.warning("%s: %s", ann_file, note)
+        self.image_dir = source.image_dir
+        self.table = _load_table(source, ann_file, classes, with_masks, skip_bad)
         super().__init__(self.table.classes, self.table.category_ids, pipeline, seed)
         rows = np.flatnonzero(self.table.image_sizes.min(axis=1) >= min_size)
         if num_small := len(self.table.image_ids) - len(rows):
@@ -135,7 +142,6 @@ class CocoDataset(DetectionDataset):
     def coco_dict(self) -> dict[str, Any]:
         """Ground truth of the images and classes used: boxes as in the file, areas, crowds."""
         table = self.table
-        names = zip(self.category_ids, self.classes, strict=True)
         annotations = [
             self._coco_annotation(row, i)
             for row in self.rows.tolist()
@@ -144,7 +150,7 @@ class CocoDataset(DetectionDataset):
         return {
             "images": [self._coco_image(row) for row in self.rows.tolist()],
             "annotations": annotations,
-            "categories": [{"id": key, "name": name} for key, name in names],
+            "categories": [self._coco_category(label) for label in range(len(self.classes))],
         }
 
     def _read_image(self, row: int) -> tuple[np.ndarray, Path]:
@@ -172,7 +178,12 @@ class CocoDataset(DetectionDataset):
         height, width = self.table.image_sizes[row].tolist()
         file_name = str(self.table.file_names[row])
         image_id = int(self.table.image_ids[row])
-        return {"id": image_id, "file_name": file_name, "height": height, "width": width}
+        image = {"id": image_id, "file_name": file_name, "height": height, "width": width}
+        return image | (self.table.federated.of_image(row) if self.table.federated else {})
+
+    def _coco_category(self, label: int) -> dict[str, Any]:
+        category = {"id": self.category_ids[label], "name": self.classes[label]}
+        return category | (self.table.federated.of_category(label) if self.table.federated else {})
 
     def _coco_annotation(self, row: int, i: int) -> dict[str, Any]:
         table = self.table
@@ -190,16 +201,17 @@ class CocoDataset(DetectionDataset):
 
 
 def _load_table(
-    ann_file: Path,
-    image_dir: Path,
+    source: Source,
+    ann_file: str,
     classes: Sequence[str] | None,
     with_masks: bool,
     skip_bad: bool,
 ) -> CocoTable:
-    content = read_coco(ann_file)
+    content = source.content
     problems = Problems(f"annotation file {ann_file}")
     table = build_table(content, classes, with_masks, skip_bad, problems)
-    check_image_files(image_dir, [image["file_name"] for image in content["images"]], problems)
+    names = [image["file_name"] for image in content["images"]]
+    check_image_files(source.image_dir, names, problems)
     problems.raise_if_any("cannot be used")
     assert table is not None, "build_table returns a table if there are no problems"
     return table

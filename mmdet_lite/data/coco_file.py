@@ -32,13 +32,25 @@ def read_coco(path: Path) -> CocoDict:
         FileNotFoundError: there is no such file.
         ValueError: it is not JSON, or not in COCO's format.
     """
+    content = read_json(path)
+    check_format(content, path)
+    return content
+
+
+def read_json(path: Path) -> Any:
+    """The content of an annotation file, of whatever form.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not JSON.
+    """
     if not path.is_file():
         raise FileNotFoundError(
             f"annotation file not found: {path} (absolute: {path.absolute()}). Correct ann_file; "
             "a relative path starts at the folder that the command is run in"
         )
     try:
-        content = json.loads(path.read_bytes())
+        return json.loads(path.read_bytes())
     except json.JSONDecodeError as error:
         raise ValueError(
             f"annotation file {path} is not JSON: {error.msg} (line {error.lineno}, column "
@@ -46,11 +58,18 @@ def read_coco(path: Path) -> CocoDict:
         ) from error
     except UnicodeDecodeError as error:
         raise ValueError(f"annotation file {path} is not JSON but binary: {error}") from error
-    _check_format(content, path)
-    return content
 
 
-def _check_format(content: Any, path: Path) -> None:
+def check_format(content: Any, path: Path) -> None:
+    """Refuse what is not in COCO's format.
+
+    Args:
+        content: of the annotation file.
+        path: the file, for the message.
+
+    Raises:
+        ValueError: keys are missing, or records lack fields or have them of another type.
+    """
     problems = Problems(f"annotation file {path}")
     if not isinstance(content, dict):
         problems.add("wrong top level", [f"{type(content).__name__}, expected dict"], _EXPECTED)

@@ -13,6 +13,7 @@ import numpy as np
 
 from mmdet_lite.data.coco_checks import check_areas, check_finite, check_ids, check_segmentations
 from mmdet_lite.data.coco_file import CocoDict
+from mmdet_lite.data.federated import Federated, is_federated
 from mmdet_lite.data.problems import Problems
 from mmdet_lite.data.segmentations import PackedSegmentations
 
@@ -39,6 +40,7 @@ class CocoTable:
         areas: (n,) float64; the box's where the file gives none.
         is_crowd: (n,) bool.
         segmentations: n masks, or None where they were not asked for.
+        federated: LVIS's further fields; None in a file without them.
     """
 
     classes: tuple[str, ...]
@@ -53,6 +55,7 @@ class CocoTable:
     areas: np.ndarray
     is_crowd: np.ndarray
     segmentations: PackedSegmentations | None
+    federated: Federated | None = None
 
 
 def build_table(
@@ -84,7 +87,12 @@ def build_table(
         annotations = check_segmentations(annotations, sizes, skip_bad, problems)
     if problems.found:
         return None
-    return _pack(content["images"], annotations, categories, with_masks)
+    table = _pack(content["images"], annotations, categories, with_masks)
+    if is_federated(content["images"]):
+        records = {category["id"]: category for category in content["categories"]}
+        chosen = [records[category_id] for category_id in categories]
+        table.federated = Federated(content["images"], chosen)
+    return table
 
 
 def _choose_categories(

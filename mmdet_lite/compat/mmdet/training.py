@@ -216,8 +216,10 @@ def _checkpoints(s: Section, by_epoch: bool | None) -> Native:
 
 
 def metric_name(name: str) -> str:
-    """A metric without MMDetection's prefix."""
-    return name.removeprefix("coco/")
+    """A metric by its name here, where prefixes stand for other things than in MMDetection."""
+    renamed = {"pascal_voc/mAP": "voc_mAP", "pascal_voc/AP50": "voc_mAP_50"}
+    renamed |= {f"lvis/{kind}_AP": f"{kind}_mAP" for kind in ("bbox", "segm")}
+    return renamed.get(name, name.removeprefix("coco/"))
 
 
 def _logger(s: Section) -> Native:

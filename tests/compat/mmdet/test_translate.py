@@ -171,13 +171,13 @@ def test_misspelt_keys_are_errors_with_their_path(foreign, path, value, problem)
         ("model.neck.type", "PAFPN", "the nearest is 'FPN'"),
         ("model.roi_head.type", "HybridTaskCascadeRoIHead", "the nearest is 'CascadeRoIHead'"),
         ("model.roi_head.bbox_head.type", "DoubleConvFCBBoxHead", "'ConvFCBBoxHead'"),
-        ("train_dataloader.dataset.type", "LVISDataset", "the nearest is 'CocoDataset'"),
+        ("train_dataloader.dataset.type", "LVISDataset", "the nearest is 'LVISV1Dataset'"),
         (
             "train_dataloader.dataset.pipeline.3.type",
             "RandomFlips",
             "the nearest is 'RandomFlip'",
         ),
-        ("val_evaluator.type", "VOCMetric", "the nearest is 'CocoMetric'"),
+        ("val_evaluator.type", "CocoMetrics", "the nearest is 'CocoMetric'"),
         ("param_scheduler.1.type", "PolyLR", "supported: MultiStepLR, CosineAnnealingLR"),
     ],
 )
