@@ -46,10 +46,8 @@ def read_settings(path: Path) -> dict:
 
 def read_names(settings: dict, path: Path, defects: Defects) -> list[str]:
     """Names in the order of their labels; defects are noted."""
-    names, advice = (
-        settings.get("names"),
-        "It is a list of names, or a dict from 0, 1, ... to names.",
-    )
+    names = settings.get("names")
+    advice = "It is a list of names, or a dict from 0, 1, ... to names."
     if isinstance(names, dict):
         if sorted(names, key=str) != sorted(range(len(names)), key=str):
             shown = ", ".join(map(str, list(names)[:10]))
