@@ -386,6 +386,53 @@ def _publish(args: argparse.Namespace) -> None:
     publish_model(args.checkpoint, args.out, args.raw)
 
 
+def _dataset_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", help="a data set's folder or file")
+    parser.add_argument("out", help="what to write: OUT.json, or for other formats see --to")
+    parser.add_argument(
+        "--format",
+        choices=["auto", "coco", "lvis", "voc", "yolo", "labelme", "csv"],
+        default="auto",
+        help="what the source is (auto: found out)",
+    )
+    parser.add_argument(
+        "--to",
+        choices=["coco", "voc", "yolo", "labelme", "csv"],
+        default="coco",
+        help="the format to write (coco); voc, yolo and labelme are folders, with the images "
+        "copied, csv is a file",
+    )
+    parser.add_argument("--split", help="which part to read, of VOC and YOLO: train, val, ...")
+    parser.add_argument("--out-split", help="which part to write, to VOC or YOLO (as --split)")
+    parser.add_argument(
+        "--image-dir",
+        metavar="DIR",
+        help="where the images are; default: where the format has them",
+    )
+    parser.add_argument(
+        "--classes",
+        nargs="+",
+        metavar="NAME",
+        help="all classes in their order, for formats without a list of them: VOC, LabelMe, CSV",
+    )
+    parser.add_argument(
+        "--skip-bad", action="store_true", help="leave out boxes without area in their image"
+    )
+    parser.add_argument(
+        "--zero-based", action="store_true", help="VOC: the files count pixels from 0"
+    )
+
+
+def _convert_dataset(args: argparse.Namespace) -> None:
+    from mmdet_lite.apis.convert_dataset import convert_dataset
+    from mmdet_lite.data.formats import ReadOptions
+
+    log_to_console()
+    folder = Path(args.image_dir) if args.image_dir else None
+    options = ReadOptions(args.split, folder, args.classes, args.skip_bad, args.zero_based)
+    print(convert_dataset(args.source, args.out, args.format, args.to, options, args.out_split))
+
+
 def _convert_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", help="checkpoint of another framework")
     parser.add_argument("out", help="file to write: NAME.pth or NAME.safetensors")
@@ -476,6 +523,11 @@ COMMANDS = {
         "Write a model's weights to pass on, without what only training needs.",
         _publish_arguments,
         _publish,
+    ),
+    "convert": Command(
+        "Convert a data set of VOC, YOLO, LVIS, LabelMe or CSV to COCO's json, or back.",
+        _dataset_arguments,
+        _convert_dataset,
     ),
     "convert-checkpoint": Command(
         "Convert weights of MMDetection, torchvision, detectron2, NanoDet, YOLOv5, v8.",

@@ -1,4 +1,4 @@
-"""Data sets in COCO's format."""
+"""Data sets of images with boxes and masks: COCO's format, and what is read as such."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import numpy as np
 
 from mmdet_lite.data.coco_checks import OF_ANNOTATIONS, check_image_files, clip_boxes
 from mmdet_lite.data.coco_columns import read_columns
-from mmdet_lite.data.coco_file import garbage_collection_paused, read_json
+from mmdet_lite.data.coco_file import garbage_collection_paused
 from mmdet_lite.data.coco_table import CocoTable, build_table
 from mmdet_lite.data.dataset import DetectionDataset
+from mmdet_lite.data.federated import Federated, is_federated
+from mmdet_lite.data.formats import ReadOptions, Source, read_dataset
 from mmdet_lite.data.image_io import read_image
 from mmdet_lite.data.pipeline import Transform
 from mmdet_lite.data.problems import Problems, describe
@@ -32,8 +34,10 @@ class CocoDataset(DetectionDataset):
     their image. Crowds become ignore boxes. Images without objects stay, unless told otherwise.
 
     Args:
-        ann_file: the annotation file.
-        image_dir: folder that the file's ``file_name`` values start from.
+        ann_file: the annotation file; or a data set of another format, which is read as COCO's:
+            Pascal VOC, YOLO, LVIS, LabelMe, CSV.
+        image_dir: folder that the file's ``file_name`` values start from; None: where the format
+            keeps images, which for a json or CSV file is its own folder.
         pipeline: transforms; reading the image and its annotations is not one of them.
         metainfo: ``dict(classes=(...))`` chooses classes of the file and their order; by default
             all, in the file's order. Annotations of other classes are not used.
@@ -46,6 +50,9 @@ class CocoDataset(DetectionDataset):
             are [x, y, width, height] in pixels all the same; by default they are an error.
         indices: use the first so many images, or those at these positions.
         min_size: leave out images whose shorter side, as the file gives it, has fewer pixels.
+        ann_format: what ``ann_file`` is: 'coco', 'lvis', 'voc', 'yolo', 'labelme' or 'csv';
+            'auto': found out.
+        split: which part of a VOC or YOLO data set; None: the only one.
         seed: the run's seed.
 
     Raises:
@@ -56,7 +63,7 @@ class CocoDataset(DetectionDataset):
     def __init__(
         self,
         ann_file: str,
-        image_dir: str,
+        image_dir: str | None = None,
         pipeline: Sequence[Transform] = (),
         metainfo: dict[str, Any] | None = None,
         with_masks: bool = False,
@@ -65,19 +72,21 @@ class CocoDataset(DetectionDataset):
         trust_boxes: bool = False,
         indices: int | Sequence[int] | None = None,
         min_size: int = 0,
+        ann_format: str = "auto",
+        split: str | None = None,
         seed: int = 0,
     ):
         if bad_annotations not in ("error", "skip"):
             raise ValueError(f"bad_annotations must be 'error' or 'skip', got {bad_annotations!r}")
-        self.image_dir = Path(image_dir)
-        self.table = _load_table(
-            Path(ann_file),
-            self.image_dir,
-            _read_classes(metainfo),
-            with_masks=with_masks,
-            skip_bad=bad_annotations == "skip",
-            trust_boxes=trust_boxes,
-        )
+        classes, skip_bad = _read_classes(metainfo), bad_annotations == "skip"
+        folder = None if image_dir is None else Path(image_dir)
+        options = ReadOptions(split, folder, classes, skip_bad)
+        with garbage_collection_paused():
+            source = read_dataset(ann_file, ann_format, options)
+            self.table = _load_table(source, ann_file, classes, with_masks, skip_bad, trust_boxes)
+        for note in source.notes:
+            logger.warning("%s: %s", ann_file, note)
+        self.image_dir = source.image_dir
         super().__init__(self.table.classes, self.table.category_ids, pipeline, seed)
         rows = np.flatnonzero(self.table.image_sizes.min(axis=1) >= min_size)
         if num_small := len(self.table.image_ids) - len(rows):
@@ -145,7 +154,6 @@ class CocoDataset(DetectionDataset):
     def coco_dict(self) -> dict[str, Any]:
         """Ground truth of the images and classes used: boxes as in the file, areas, crowds."""
         table = self.table
-        names = zip(self.category_ids, self.classes, strict=True)
         annotations = [
             self._coco_annotation(row, i)
             for row in self.rows.tolist()
@@ -154,7 +162,7 @@ class CocoDataset(DetectionDataset):
         return {
             "images": [self._coco_image(row) for row in self.rows.tolist()],
             "annotations": annotations,
-            "categories": [{"id": key, "name": name} for key, name in names],
+            "categories": [self._coco_category(label) for label in range(len(self.classes))],
         }
 
     def _read_image(self, row: int) -> tuple[np.ndarray, Path]:
@@ -182,7 +190,12 @@ class CocoDataset(DetectionDataset):
         height, width = self.table.image_sizes[row].tolist()
         file_name = str(self.table.file_names[row])
         image_id = int(self.table.image_ids[row])
-        return {"id": image_id, "file_name": file_name, "height": height, "width": width}
+        image = {"id": image_id, "file_name": file_name, "height": height, "width": width}
+        return image | (self.table.federated.of_image(row) if self.table.federated else {})
+
+    def _coco_category(self, label: int) -> dict[str, Any]:
+        category = {"id": self.category_ids[label], "name": self.classes[label]}
+        return category | (self.table.federated.of_category(label) if self.table.federated else {})
 
     def _coco_annotation(self, row: int, i: int) -> dict[str, Any]:
         table = self.table
@@ -200,28 +213,27 @@ class CocoDataset(DetectionDataset):
 
 
 def _load_table(
-    ann_file: Path,
-    image_dir: Path,
+    source: Source,
+    ann_file: str,
     classes: Sequence[str] | None,
     with_masks: bool,
     skip_bad: bool,
     trust_boxes: bool,
 ) -> CocoTable:
     """Stop with all that is wrong, or say once what is left out or clipped."""
-    problems = Problems(ann_file)
-    with garbage_collection_paused():
-        content = read_json(ann_file, problems)
-        problems.raise_if_any("is not JSON")
-        columns = read_columns(content, problems)
-        if columns is None:
-            problems.raise_if_any("is not in COCO's format")
-        table = build_table(columns, classes, with_masks, trust_boxes, problems)
-        check_image_files(image_dir, columns.images, problems)
+    content, problems = source.content, Problems(ann_file)
+    columns = read_columns(content, problems)
+    if columns is None:
+        problems.raise_if_any("is not in COCO's format")
+    table = build_table(columns, classes, with_masks, trust_boxes, problems)
+    check_image_files(source.image_dir, columns.images, problems)
     problems.raise_if_any("cannot be used", OF_ANNOTATIONS if skip_bad else ())
     changed = [finding for finding in problems.found if finding.kind in OF_ANNOTATIONS]
     if changed:
         text = "annotation file %s: boxes are clipped to their image, what has no area is left out"
         logger.warning(f"{text}\n%s", ann_file, describe(changed))
+    if is_federated(content["images"]):
+        table.federated = Federated(content, table.category_ids)
     return table
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from mmdet_lite.data.coco_checks import check_boxes, check_ids
 from mmdet_lite.data.coco_columns import Annotations, Categories, CocoColumns, Images
+from mmdet_lite.data.federated import Federated
 from mmdet_lite.data.problems import Problems
 from mmdet_lite.data.segmentation_checks import check_segmentations
 from mmdet_lite.data.segmentations import PackedSegmentations
@@ -40,6 +41,7 @@ class CocoTable:
         areas: (n,) float64; the box's where the file gives none.
         is_crowd: (n,) bool.
         segmentations: n masks, or None where they were not asked for.
+        federated: LVIS's further fields; None in a file without them.
     """
 
     classes: tuple[str, ...]
@@ -54,6 +56,7 @@ class CocoTable:
     areas: np.ndarray
     is_crowd: np.ndarray
     segmentations: PackedSegmentations | None
+    federated: Federated | None = None
 
 
 def build_table(

@@ -61,6 +61,7 @@ def evaluate(
     metric: str,
     category_ids: Sequence[int],
     max_detections: Sequence[int],
+    federated: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Match detections with the ground truth.
 
@@ -71,12 +72,17 @@ def evaluate(
         category_ids: the data set's category id of each label.
         max_detections: how many of an image's best detections count (for each class, if classes
             count), ascending.
+        federated: ground truth of LVIS: a detection without a match is ignored in images in which
+            its category is not exhaustively annotated. Detections of categories that an image was
+            not searched for must not be among the results.
 
     Returns:
         Precision (T, R, K, A, M) and recall (T, K, A, M); K in the order of sorted category ids.
     """
     with _collector_paused():  # until the annotations are gone again
-        evaluated = _evaluate(ground_truth, results, metric, category_ids, max_detections)
+        evaluated = _evaluate(
+            *(ground_truth, results, metric, category_ids, max_detections, federated)
+        )
     return evaluated["precision"], evaluated["recall"]
 
 
@@ -117,6 +123,23 @@ def summarize_recall(
     return values
 
 
+def summarize_groups(
+    precision: np.ndarray, prefix: str, group_of: Sequence[str], groups: Sequence[str]
+) -> dict[str, float]:
+    """Average precision of groups of categories, as in 'bbox_mAP_r'.
+
+    Args:
+        precision: (T, R, K, A, M).
+        prefix: of the keys.
+        group_of: the group of each of the K categories.
+        groups: those to report.
+    """
+    belongs = np.asarray(group_of)
+    return {
+        f"{prefix}_mAP_{group}": _mean(precision[:, :, belongs == group, 0, -1]) for group in groups
+    }
+
+
 def summarize_classes(
     precision: np.ndarray, prefix: str, classes: Sequence[str], category_ids: Sequence[int]
 ) -> dict[str, float]:
@@ -153,6 +176,7 @@ def _evaluate(
     metric: str,
     category_ids: Sequence[int],
     max_detections: Sequence[int],
+    federated: bool,
 ) -> dict:
     annotations = _detection_annotations(results, metric == "segm", category_ids)
     images, categories = (ground_truth.dataset[key] for key in ("images", "categories"))
@@ -160,6 +184,7 @@ def _evaluate(
         ground_truth,
         _index(images, categories, annotations),
         iouType="segm" if metric == "segm" else "bbox",
+        lvis_style=federated,
         print_function=_quiet,
     )
     evaluator.params.catIds = sorted(category_ids)

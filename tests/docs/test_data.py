@@ -16,6 +16,7 @@ from mmdet_lite.apis.classes import fill_num_classes
 from mmdet_lite.apis.config import load_config
 from mmdet_lite.data.coco_dataset import CocoDataset
 from mmdet_lite.data.findings import KINDS
+from mmdet_lite.data.formats import ReadOptions, read_dataset, write_dataset
 from mmdet_lite.registry import DATASETS, METRICS, MODELS, TRANSFORMS, build
 
 NAME = "docs/data.md"
@@ -83,6 +84,40 @@ def test_the_count_of_wrong_files_is_that_of_the_corpus(read_page):
     assert f"makes {len(variants)} annotation files that are wrong" in page
     for kind, count in Counter(variant.kind for variant in variants).items():
         assert f"| `{kind}` | {KINDS[kind]} | {count} |" in page
+
+
+@pytest.fixture
+def other_formats(flowers) -> None:
+    """The page's annotation file as a data set of YOLO and one of VOC."""
+    options = ReadOptions(image_dir=flowers / "images")
+    source = read_dataset(flowers / "train.json", options=options)
+    write_dataset(source, "data/flowers_yolo", "yolo", "train")
+    for split in ("train", "val"):
+        write_dataset(source, "data/flowers_voc", "voc", split)
+
+
+def test_the_quoted_conversion_is_what_the_command_says(other_formats, read_page, run_cli):
+    (command,) = (b for b in read_page(NAME).blocks("bash") if "mmdet-lite convert" in b)
+    result = run_cli(*command.split()[1:])
+    assert result.out in read_page(NAME).blocks("text"), result.out
+
+
+def test_the_quoted_report_on_labels_is_what_wrong_ones_give(other_formats, read_page):
+    lines = ["1 0.4 0.4 0.3", "1 0.5 0.5 0.2 0.2", "2 0.5 0.5 0.2 0.2"]
+    Path("data/flowers_yolo/labels/train/rose.txt").write_text("\n".join(lines))
+    with pytest.raises(ValueError) as error:
+        CocoDataset("data/flowers_yolo")
+    assert str(error.value) + "\n" in read_page(NAME).blocks("text"), str(error.value)
+
+
+def test_the_config_of_another_format_fits_its_metric(other_formats):
+    cfg = load_config("my_voc.py")
+    dataset = build(cfg.train_data.dataset, DATASETS, seed=0)
+    assert len(dataset) == 1  # the base leaves out images without objects
+    assert dataset.load(0).boxes.tolist() == [[40, 30, 100, 80]]
+    metric = build(cfg.metric, METRICS)
+    metric.prepare(build(cfg.val_data.dataset, DATASETS, seed=0))
+    assert metric.names() == ["voc_mAP", "voc_mAP_50", "voc_AP/rose", "voc_AP/tulip"]
 
 
 def test_a_data_set_class_and_a_transform_of_ones_own(flowers, workspace):

@@ -136,7 +136,7 @@ def test_masks_are_encoded_while_the_caller_goes_on(monkeypatch):
         assert caller_went_on.wait(10)
         return encode_masks(*arguments)
 
-    monkeypatch.setattr("mmdet_lite.evaluation.coco_metric.encode_masks", encode_later)
+    monkeypatch.setattr("mmdet_lite.evaluation.detection_metric.encode_masks", encode_later)
     metric = CocoMetric(metrics=("segm",))
     metric.prepare(two_images())
     metric.process(detect([(10, 10, 50, 50, 0.9, 0)]), [meta(7)])

@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from mmdet_lite.compat.mmdet.read import Native, Section
+from mmdet_lite.data.formats.voc import VOC_CLASSES
 
 _READ_HERE = "files are read from disk"
 _LOADED = "the data set loads images and annotations itself"
@@ -120,6 +121,8 @@ def dataset(s: Section, pipeline: Pipeline, is_train: bool) -> Native | None:
 
     table = {
         "CocoDataset": lambda s: _coco(s, pipeline, is_train),
+        "VOCDataset": lambda s: _voc(s, pipeline, is_train),
+        "LVISV1Dataset": lambda s: _coco(s, pipeline, is_train),
         "RepeatDataset": repeat,
         "ConcatDataset": concat,
         "ClassBalancedDataset": balanced,
@@ -138,6 +141,25 @@ def _innermost(dataset: Native | None) -> list[Native]:
 
 
 def _coco(s: Section, pipeline: Pipeline, is_train: bool) -> Native:
+    prefix = s.section_or_empty("data_prefix")
+    images = prefix.take("img", prefix.take("img_path", ""))
+    prefix.has_no_effect("not for detection", "seg")
+    return _read_dataset(s, images, pipeline, is_train)
+
+
+def _voc(s: Section, pipeline: Pipeline, is_train: bool) -> Native:
+    """``ann_file`` is a list in ``ImageSets/Main``, from which the rest is found."""
+    prefix = s.section_or_empty("data_prefix")
+    folder = prefix.take("sub_data_root", "")
+    prefix.has_no_effect("images are in JPEGImages", "img", "img_path")
+    s.expect("ann_subdir", "Annotations")
+    s.expect("img_subdir", "JPEGImages")
+    native = _read_dataset(s, str(PurePosixPath(folder) / "JPEGImages"), pipeline, is_train)
+    native.setdefault("metainfo", {"classes": VOC_CLASSES})
+    return native
+
+
+def _read_dataset(s: Section, images: str, pipeline: Pipeline, is_train: bool) -> Native:
     s.has_no_effect(_READ_HERE, "backend_args", "file_client_args")
     s.has_no_effect(
         "this package's own way of loading", "serialize_data", "lazy_init", "max_refetch"
@@ -146,13 +168,11 @@ def _coco(s: Section, pipeline: Pipeline, is_train: bool) -> Native:
     s.expect("proposal_file", None)
     s.expect("return_classes", False)
     root = s.take("data_root") or ""
-    prefix = s.section_or_empty("data_prefix")
     native: Native = {
         "type": "CocoDataset",
         "ann_file": _join(root, s.require("ann_file") or ""),
-        "image_dir": _join(root, prefix.take("img", prefix.take("img_path", ""))),
+        "image_dir": _join(root, images),
     }
-    prefix.has_no_effect("not for detection", "seg")
     if (metainfo := s.section("metainfo")) is not None:
         metainfo.has_no_effect("colours are this package's", "palette", "dataset_type", "task_name")
         if (classes := metainfo.take("classes")) is not None:
@@ -162,6 +182,7 @@ def _coco(s: Section, pipeline: Pipeline, is_train: bool) -> Native:
         native["with_masks"] = True
     native["bad_annotations"] = "skip"  # which MMDetection does without a word
     filters = s.section_or_empty("filter_cfg")
+    filters.is_otherwise("small boxes count like others", None, keys=["bbox_min_size"])  # VOC's
     filter_empty, min_size = filters.take("filter_empty_gt", False), filters.take("min_size", 0)
     if is_train and filter_empty:
         native["filter_empty_gt"] = True
@@ -372,11 +393,27 @@ def metric(s: Section, data: Native) -> Native | None:
             native["classwise"] = True
         return native
 
-    return s.dispatch("evaluator", {"CocoMetric": coco})
+    def voc(s: Section) -> Native:
+        s.has_no_effect(_READ_HERE, "collect_device", "prefix")
+        s.has_no_effect("only for recall", "proposal_nums")
+        s.expect("metric", "mAP", ["mAP"])
+        s.expect("scale_ranges", None)
+        native: Native = {"type": "VOCMetric"}
+        if (thresholds := s.take("iou_thrs", 0.5)) != 0.5:
+            native["iou_thrs"] = thresholds
+        if (mode := s.take("eval_mode", "11points")) != "area":
+            native["mode"] = mode
+        return native
+
+    def lvis(s: Section) -> Native:
+        return {**coco(s), "type": "LVISMetric"}
+
+    table = {"CocoMetric": coco, "VOCMetric": voc, "LVISMetric": lvis}
+    return s.dispatch("evaluator", table)
 
 
 def metrics(s: Section) -> list[str]:
-    """What an evaluator measures: 'bbox', 'segm', 'proposal'."""
+    """What an evaluator measures: 'bbox', 'segm', 'proposal'; VOC's 'mAP'."""
     names = _list(s.take("metric", "bbox"))
     return ["proposal" if name == "proposal_fast" else name for name in names]
 

@@ -216,7 +216,11 @@ def _checkpoints(s: Section, by_epoch: bool | None) -> Native:
 
 
 def metric_name(name: str) -> str:
-    """A metric without MMDetection's prefix."""
+    """A metric by its name here, where prefixes stand for other things than in MMDetection."""
+    if found := re.fullmatch(r"lvis/(bbox|segm)_AP(50|75|[smlrcf])?", name):
+        return f"{found[1]}_mAP" + (f"_{found[2]}" if found[2] else "")
+    if found := re.fullmatch(r"pascal_voc/(?:mAP|AP(\d+))", name):
+        return "voc_mAP" + (f"_{found[1]}" if found[1] else "")
     return name.removeprefix("coco/")
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from mmdet_lite.compat.mmdet.data import Pipeline, dataset, eval_data, train_data
+from mmdet_lite.compat.mmdet.data import Pipeline, dataset, eval_data, metric, train_data
 from mmdet_lite.compat.mmdet.models import detector
 from mmdet_lite.compat.mmdet.read import Notes, Section
-from mmdet_lite.registry import DATASETS, TRANSFORMS, build, find_class
+from mmdet_lite.data.formats import recognise
+from mmdet_lite.data.formats.voc import VOC_CLASSES
+from mmdet_lite.registry import DATASETS, METRICS, TRANSFORMS, build, find_class
 
 LOAD = [
     dict(type="LoadImageFromFile", backend_args=None),
@@ -411,3 +415,73 @@ def test_fixed_padding_is_that_of_the_training_data(notes):
     model = dict(type="Unknown", data_preprocessor=preprocessor)
     _, settings = detector(Section(model, "model", notes), "roi_align")
     assert settings == dict(size_divisor=64, pad_size=(1024, 512))  # theirs is (height, width)
+
+
+def test_pascal_voc_is_read_from_its_lists(translate, notes):
+    part = dict(
+        type="VOCDataset",
+        data_root="data/VOCdevkit/",
+        ann_file="VOC2007/ImageSets/Main/trainval.txt",
+        data_prefix=dict(sub_data_root="VOC2007/"),
+        filter_cfg=dict(filter_empty_gt=True, min_size=32, bbox_min_size=32),
+        pipeline=[],
+        backend_args=None,
+    )
+    concat = dict(type="ConcatDataset", ignore_keys=["dataset_type"], datasets=[part])
+    native = translate(dict(type="RepeatDataset", times=3, dataset=concat))
+    (ours,) = native["dataset"]["datasets"]
+    assert ours == dict(
+        type="CocoDataset",
+        ann_file="data/VOCdevkit/VOC2007/ImageSets/Main/trainval.txt",
+        image_dir="data/VOCdevkit/VOC2007/JPEGImages",
+        metainfo=dict(classes=VOC_CLASSES),
+        bad_annotations="skip",
+        filter_empty_gt=True,
+        min_size=32,
+        pipeline=[],
+    )
+    assert recognise(Path(ours["ann_file"])) == "voc"
+    path = "dataset.dataset.datasets.0.filter_cfg.bbox_min_size"
+    assert notes.otherwise == {path: "32: small boxes count like others"}
+
+
+def test_lvis_is_read_as_the_json_that_it_is(translate):
+    lvis = dict(
+        type="LVISV1Dataset",
+        data_root="data/coco/",
+        ann_file="annotations/lvis_v1_val.json",
+        data_prefix=dict(img=""),
+        pipeline=[],
+    )
+    native = translate(dict(type="ClassBalancedDataset", oversample_thr=1e-3, dataset=lvis))
+    files = {key: native["dataset"][key] for key in ("ann_file", "image_dir")}
+    assert files == dict(ann_file="data/coco/annotations/lvis_v1_val.json", image_dir="data/coco")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        (dict(type="VOCMetric", metric="mAP"), dict(mode="11points")),
+        (
+            dict(type="VOCMetric", eval_mode="area", iou_thrs=[0.5, 0.75]),
+            dict(iou_thrs=[0.5, 0.75]),
+        ),
+        (
+            dict(type="LVISMetric", ann_file="v.json", metric=["bbox", "segm"], classwise=True),
+            dict(metrics=["bbox", "segm"], classwise=True),
+        ),
+    ],
+)
+def test_evaluators(notes, theirs, ours):
+    native = metric(Section(theirs, "val_evaluator", notes), dict(dataset=dict(ann_file="v.json")))
+    notes.finish()
+    assert not notes.problems
+    assert native == dict(type=theirs["type"]) | ours
+    build(native, METRICS)
+
+
+def test_the_recall_of_voc_is_not_measured(notes):
+    metric(Section(dict(type="VOCMetric", metric="recall"), "val_evaluator", notes), {})
+    assert notes.problems == [
+        "val_evaluator.metric is 'recall', and only 'mAP' or ['mAP'] is supported"
+    ]

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from mmdet_lite.compat.mmdet import is_mmdet_config, translate_config
+from mmdet_lite.compat.mmdet.training import metric_name
 from mmdet_lite.registry import MODELS, build
 
 
@@ -171,13 +172,13 @@ def test_misspelt_keys_are_errors_with_their_path(foreign, path, value, problem)
         ("model.neck.type", "PAFPN", "the nearest is 'FPN'"),
         ("model.roi_head.type", "HybridTaskCascadeRoIHead", "the nearest is 'CascadeRoIHead'"),
         ("model.roi_head.bbox_head.type", "DoubleConvFCBBoxHead", "'ConvFCBBoxHead'"),
-        ("train_dataloader.dataset.type", "LVISDataset", "the nearest is 'CocoDataset'"),
+        ("train_dataloader.dataset.type", "LVISDataset", "the nearest is 'LVISV1Dataset'"),
         (
             "train_dataloader.dataset.pipeline.3.type",
             "RandomFlips",
             "the nearest is 'RandomFlip'",
         ),
-        ("val_evaluator.type", "VOCMetric", "the nearest is 'CocoMetric'"),
+        ("val_evaluator.type", "CocoMetrics", "the nearest is 'CocoMetric'"),
         ("param_scheduler.1.type", "PolyLR", "supported: MultiStepLR, CosineAnnealingLR"),
     ],
 )
@@ -404,3 +405,17 @@ def test_which_configs_are_mmdetections(foreign):
     assert is_mmdet_config({"model": {"type": "MaskRCNN", "test_cfg": {}}})
     assert is_mmdet_config({"default_scope": "mmdet"})
     assert not is_mmdet_config({"model": {"type": "TwoStageDetector"}, "train_data": {}})
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("coco/bbox_mAP_50", "bbox_mAP_50"),
+        ("pascal_voc/mAP", "voc_mAP"),
+        ("pascal_voc/AP50", "voc_mAP_50"),
+        ("lvis/segm_AP", "segm_mAP"),
+        ("lvis/bbox_APr", "bbox_mAP_r"),
+    ],
+)
+def test_the_best_metric_has_its_name_here(theirs, ours):
+    assert metric_name(theirs) == ours

@@ -1,0 +1,89 @@
+"""`mmdet-lite convert`: what it writes, what it says, what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mmdet_lite.data.coco_dataset import CocoDataset
+from mmdet_lite.data.shapes_dataset import ShapesDataset
+from mmdet_lite.evaluation import VOCMetric
+
+
+@pytest.fixture
+def shapes(tmp_path, monkeypatch):
+    """The working directory with three small pictures as COCO in ``shapes``."""
+    monkeypatch.chdir(tmp_path)
+    ShapesDataset(3, (48, 64)).write("shapes")
+    return "shapes/annotations.json"
+
+
+def test_there_and_back_with_the_command_that_comes_next(shapes, run_cli):
+    arguments = ("--to", "yolo", "--out-split", "val", "--image-dir", "shapes/images")
+    result = run_cli("convert", shapes, "yolo", *arguments)
+    lines = result.out.splitlines()
+    count = len(json.loads(Path(shapes).read_text())["annotations"])
+    assert lines[0] == "read shapes/annotations.json as coco"
+    assert lines[1] == f"3 images (0 without objects), {count} objects ({count} with masks)"
+    assert lines[2].startswith("6 classes: circle ")
+    assert lines[3].startswith(f"note: {count} masks are not written, only boxes")
+    assert lines[4] == "wrote yolo (yolo); look at it:"
+    options = "train_data.dataset.ann_file=yolo train_data.dataset.image_dir=None"
+    assert lines[5].endswith(f"--cfg-options {options} train_data.dataset.split=val")
+
+    result = run_cli("convert", "yolo", "back.json", "--split", "val")
+    assert "read yolo as yolo\n" in result.out
+    command = result.out.splitlines()[-1].split()
+    assert command[:2] == ["mmdet-lite", "browse-dataset"]
+    looked = run_cli(*command[1:], "--out-dir", "seen")
+    assert looked.code == 0, looked.err
+    assert "wrote 3 pictures to seen" in looked.out
+    dataset = CocoDataset("back.json", "yolo")
+    assert [len(dataset.load(i).boxes) for i in range(3)] == [
+        len(ShapesDataset(3, (48, 64)).load(i).boxes) for i in range(3)
+    ]
+
+
+def test_a_data_set_of_voc_is_evaluated_by_its_metric(shapes, run_cli):
+    run_cli("convert", shapes, "voc", "--to", "voc", "--image-dir", "shapes/images")
+    metric = VOCMetric()
+    metric.prepare(CocoDataset("voc"))
+    assert metric.names()[:2] == ["voc_mAP", "voc_mAP_50"]
+
+
+def test_missing_images_are_a_note_where_they_are_not_copied(shapes, run_cli):
+    result = run_cli("convert", shapes, "boxes.csv", "--to", "csv")
+    assert result.code == 0
+    assert "note: missing image files, of 3 (3):\n    shapes/000001.png\n" in result.out
+
+
+def test_what_a_training_would_refuse_is_refused(shapes, cli_error, run_cli):
+    content = json.loads(Path(shapes).read_text())
+    content["annotations"][0]["bbox"][2] = 0
+    Path(shapes).write_text(json.dumps(content))
+    message = cli_error("convert", shapes, "a.csv", "--to", "csv")
+    assert message.startswith("data set shapes/annotations.json cannot be used:\n- boxes without")
+    result = run_cli("convert", shapes, "a.csv", "--to", "csv", "--skip-bad")
+    assert f", {len(content['annotations']) - 1} objects" in result.out
+
+
+def test_classes_that_are_given_are_all(shapes, cli_error, run_cli, tmp_path):
+    run_cli("convert", shapes, "labelme", "--to", "labelme", "--image-dir", "shapes/images")
+    names = ["circle", "square", "triangle", "star", "ring", "cross", "heart"]
+    result = run_cli("convert", "labelme", "a.json", "--classes", *reversed(names))
+    assert [c["name"] for c in json.loads((tmp_path / "a.json").read_text())["categories"]] == [
+        *reversed(names)
+    ]
+    assert "note: no object is of the classes heart, " in result.out
+    message = cli_error("convert", "labelme", "a.json", "--classes", "heart")
+    assert message.startswith("labelme has objects of the classes ")
+    assert message.endswith(", which --classes does not list: heart")
+    message = cli_error("convert", shapes, "b.json", "--classes", "star")
+    assert message == f"{shapes} is read as coco, which has a list of classes itself"
+
+
+def test_the_source_is_not_written_over(shapes, cli_error):
+    message = cli_error("convert", shapes, "shapes/../shapes/annotations.json")
+    assert message.endswith("is the source itself")
