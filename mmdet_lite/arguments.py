@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import ast
 import sys
+
+from mmdet_lite.literals import read_literal
 
 
 class _Options(argparse.Action):
@@ -28,27 +29,12 @@ def _parse_value(text: str, parser: argparse.ArgumentParser, what: str) -> objec
 
     try:
         if "{" in text or "dict(" in text:
-            return _literal(ast.parse(text, mode="eval").body)
+            return read_literal(text)
         parsed = argparse.Namespace()
         DictAction([what], "pairs", nargs="+")(parser, parsed, [f"value={text}"])
         return parsed.pairs["value"]
     except (ValueError, SyntaxError, AssertionError, RecursionError) as error:
         parser.error(f"{what}: cannot read the value {text!r}: {error}")
-
-
-def _literal(node: ast.expr) -> object:
-    """A literal in which a dict may be written as ``dict(key=value)`` too."""
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dict":
-        if node.args or any(keyword.arg is None for keyword in node.keywords):
-            raise ValueError("a dict is written as dict(key=value) or {'key': value}")
-        return {keyword.arg: _literal(keyword.value) for keyword in node.keywords}
-    if isinstance(node, ast.Dict) and None not in node.keys:
-        pairs = zip(node.keys, node.values, strict=True)
-        return {ast.literal_eval(key): _literal(value) for key, value in pairs}
-    if isinstance(node, (ast.List, ast.Tuple)):
-        items = [_literal(item) for item in node.elts]
-        return items if isinstance(node, ast.List) else tuple(items)
-    return ast.literal_eval(node)
 
 
 def positive(text: str) -> int:

@@ -198,6 +198,55 @@ def _test(args: argparse.Namespace) -> None:
         )
 
 
+def _infer_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("checkpoint", help="checkpoint file with its config in it, or zoo:NAME")
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="image, video, folder of them, pattern in quotes ('photos/**/*.jpg'), camera: its "
+        "number or /dev/videoN",
+    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for what is written")
+    parser.add_argument(
+        "--json", action="store_true", help="write all detections to DIR/detections.json, as COCO"
+    )
+    parser.add_argument(
+        "--score", type=float, default=0.3, help="leave out detections below this score (0.3)"
+    )
+    parser.add_argument(
+        "--max-detections", type=positive, metavar="N", help="at most so many an image, the best"
+    )
+    parser.add_argument("--batch", type=positive, default=1, help="images at once (1)")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1; default: the GPU if there is one")
+    parser.add_argument("--precision", choices=["float32", "bf16", "fp16"], default="float32")
+    parser.add_argument("--config", help="config of the model; default: the checkpoint's own")
+    parser.add_argument(
+        "--max-frames", type=positive, metavar="N", help="stop after N frames of a video or camera"
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace files in DIR; default: that is an error"
+    )
+
+
+def _infer(args: argparse.Namespace) -> None:
+    from mmdet_lite.apis.infer import infer
+    from mmdet_lite.apis.infer_plan import make_plan
+    from mmdet_lite.apis.inference import load
+
+    log_to_console()
+    plan = make_plan(args.inputs, Path(args.out), args.json, args.overwrite)
+    model = load(
+        args.checkpoint,
+        args.device,
+        args.precision,
+        args.score,
+        args.max_detections,
+        args.config,
+    )
+    infer(model, plan, args.batch, args.max_frames)
+
+
 def _print_config_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     parser.add_argument(
@@ -481,6 +530,7 @@ def _zoo(args: argparse.Namespace) -> None:
 COMMANDS = {
     "train": Command("Train a detector from a config.", _train_arguments, _train),
     "test": Command("Evaluate a checkpoint.", _test_arguments, _test),
+    "infer": Command("Detect objects in images, videos or a camera's.", _infer_arguments, _infer),
     "print-config": Command(
         "Print a config with its bases resolved, in this package's form.",
         _print_config_arguments,

@@ -14,7 +14,7 @@ from mmdet_lite.safetensors_file import SAFETENSORS, safetensors_bytes
 
 logger = logging.getLogger("mmdet_lite")
 
-_KEPT_META = ("config", "mmdet_lite", "torch", "torchvision")
+_KEPT_META = ("category_ids", "config", "mmdet_lite", "torch", "torchvision")
 
 
 def publish_model(checkpoint: str | Path, out: str | Path, raw: bool = False) -> None:

@@ -240,6 +240,7 @@ def _evaluation(
 def _meta(cfg: Config, dataset: DetectionDataset, seed: int) -> dict[str, Any]:
     return {
         "classes": list(dataset.classes),
+        "category_ids": [int(key) for key in dataset.category_ids],
         "config": cfg.pretty_text,
         "seed": seed,
         "mmdet_lite": __version__,

@@ -39,8 +39,8 @@ class TextStyle:
     @classmethod
     def for_canvas(cls, canvas: np.ndarray) -> TextStyle:
         """A size that reads well on a picture (H, W, 3)."""
-        scale = float(np.clip(min(canvas.shape[:2]) / 1100, 0.42, 1.2))
-        return cls(scale, 2 if scale > 0.6 else 1, round(8 * scale))
+        scale = float(np.clip(min(canvas.shape[:2]) / 1100, 0.42, 4))
+        return cls(scale, max(2, round(1.6 * scale)) if scale > 0.6 else 1, round(8 * scale))
 
     def fit(self, text: str, width: int) -> TextStyle:
         """A smaller style where the text would be wider than ``width`` pixels."""

@@ -36,6 +36,20 @@ def test_small_images_are_enlarged_until_labels_can_be_read():
     assert tuple(drawn[240, 160]) == class_color(0)
 
 
+def test_names_grow_with_large_photographs():
+    heights = []
+    for factor in (1, 5):
+        drawn = draw_instances(
+            grey_image(600 * factor, 800 * factor),
+            factor * np.array([[100.0, 200, 700, 500]]),
+            [0],
+            NAMES,
+        )
+        column = changed(drawn)[: 190 * factor, 110 * factor]
+        heights.append(column.sum() / factor)
+    assert heights[1] == pytest.approx(heights[0], rel=0.2)
+
+
 def test_an_image_without_objects_stays_as_it_is():
     nothing = np.zeros((0, 4)), np.zeros(0, int), NAMES, np.zeros(0), np.zeros((0, 500, 600), bool)
     assert not changed(draw_instances(grey_image(), *nothing)).any()
