@@ -320,8 +320,13 @@ def _doctor_arguments(parser: argparse.ArgumentParser) -> None:
         "config", nargs="?", help="config whose data sets are examined; or --ann names one file"
     )
     add_options(parser)
-    parser.add_argument("--ann", metavar="FILE", help="a COCO annotation file, without a config")
+    parser.add_argument(
+        "--ann",
+        metavar="PATH",
+        help="without a config: a COCO json file, or annotations that `convert` reads too",
+    )
     parser.add_argument("--images", metavar="DIR", help="with --ann: folder of its images")
+    parser.add_argument("--split", help="with --ann: which part, of Pascal VOC or YOLO")
     parser.add_argument(
         "--trust-boxes",
         action="store_true",
@@ -345,18 +350,21 @@ def _doctor_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _doctor(args: argparse.Namespace) -> None:
-    from mmdet_lite.apis.doctor import Source, find_sources, find_training, run_doctor
+    from mmdet_lite.apis.doctor import find_training, run_doctor
+    from mmdet_lite.apis.doctor_sources import Source, find_sources
 
     if (args.config is None) == (args.ann is None):
         raise ValueError("name a config, or an annotation file with --ann FILE --images DIR")
     if args.config is None:
         training = None
-        sources = [Source(args.ann, args.images, trust_boxes=args.trust_boxes)]
+        source = Source(args.ann, args.images, trust_boxes=args.trust_boxes, split=args.split)
+        sources = [source]
     else:
         from mmdet_lite.apis.config import load_config
 
-        if args.images or args.trust_boxes:
-            raise ValueError("--images and --trust-boxes go with --ann; a config has its own")
+        if args.images or args.trust_boxes or args.split:
+            text = "--images, --trust-boxes and --split go with --ann; a config has its own"
+            raise ValueError(text)
         cfg = load_config(args.config, args.cfg_options)
         sources, training = find_sources(cfg), find_training(cfg)
     code = run_doctor(

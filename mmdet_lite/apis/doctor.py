@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mmdet_lite.apis.doctor_sources import Source, check_source
 from mmdet_lite.data.coco_checks import check_image_files
 from mmdet_lite.data.coco_columns import Images
 from mmdet_lite.data.findings import Finding
 from mmdet_lite.data.problems import Problems
-from mmdet_lite.doctor.annotations import (
-    AnnotationReport,
-    check_annotation_file,
-    check_annotations,
-)
 from mmdet_lite.doctor.fix import write_corrected
 from mmdet_lite.doctor.images import ImageRecord, check_images, find_leaks, find_unlisted
 from mmdet_lite.doctor.leaks import ImageDigest
@@ -32,30 +27,6 @@ from mmdet_lite.doctor.training_view import AnchorGrid, Scale, read_anchors, rea
 Progress = Callable[[int, int], None]
 
 _BAR = 30  # characters
-_SECTIONS = ("train_data", "val_data", "test_data")
-
-
-@dataclass(frozen=True)
-class Source:
-    """A data set to examine.
-
-    Args:
-        name: of the annotation file, or of the class of the data set.
-        image_dir: folder of its images; None: they are not looked at.
-        classes: names of those that are used; None: all.
-        with_masks: masks are needed.
-        trust_boxes: boxes that look like another format's are none the less COCO's.
-        sections: of the config that it is in.
-        own_class: config of a data set that is not a file; None for an annotation file.
-    """
-
-    name: str
-    image_dir: str | None = None
-    classes: tuple[str, ...] | None = None
-    with_masks: bool = False
-    trust_boxes: bool = False
-    sections: tuple[str, ...] = ()
-    own_class: Any = field(default=None, compare=False)
 
 
 @dataclass
@@ -99,29 +70,6 @@ class Training:
     anchors: AnchorGrid | None = None
 
 
-def find_sources(cfg: Any) -> list[Source]:
-    """The data sets of a config, those inside others too, each once.
-
-    Args:
-        cfg: a config in the native form.
-
-    Raises:
-        ValueError: there is none.
-    """
-    sources: dict[tuple[Source, str], Source] = {}
-    for section in _SECTIONS:
-        for leaf in _leaves((cfg.get(section) or {}).get("dataset")):
-            source = _source(leaf)
-            key = replace(source, with_masks=False), repr(source.own_class)
-            known = sources.get(key, source)
-            sections = known.sections if section in known.sections else (*known.sections, section)
-            with_masks = known.with_masks or source.with_masks
-            sources[key] = replace(known, sections=sections, with_masks=with_masks)
-    if not sources:
-        raise ValueError(f"the config has no data set in {', '.join(_SECTIONS)}")
-    return list(sources.values())
-
-
 def find_training(cfg: Any) -> Training:
     """How the training of a config in the native form sees its data."""
     return Training(read_scales(cfg), read_anchors(cfg))
@@ -148,7 +96,7 @@ def examine(
     """
     examinations = []
     for source in sources:
-        report = _check(source)
+        source, report = check_source(source)
         result = Examination(source, report.content, list(report.findings))
         if report.columns is not None:
             seen = training or Training()
@@ -212,41 +160,6 @@ def _between(examinations: Sequence[Examination]) -> list[Finding]:
     return findings
 
 
-def _check(source: Source) -> AnnotationReport:
-    options = (source.classes, source.with_masks, source.trust_boxes)
-    if source.own_class is None:
-        return check_annotation_file(source.name, *options)
-    from mmdet_lite.registry import DATASETS, build
-
-    content = build(source.own_class, DATASETS, seed=0).coco_dict()
-    content = json.loads(json.dumps(content, default=lambda value: value.tolist()))
-    return check_annotations(content, Problems(source.name), *options)
-
-
-def _leaves(dataset: Any) -> Iterator[dict]:
-    """The data sets that others are made of."""
-    if not isinstance(dataset, dict):
-        return
-    inner = [dataset.get("dataset"), *(dataset.get("datasets") or [])]
-    if not any(isinstance(one, dict) for one in inner):
-        yield dataset
-    for one in inner:
-        yield from _leaves(one)
-
-
-def _source(dataset: dict) -> Source:
-    if dataset.get("type") != "CocoDataset":
-        return Source(str(dataset.get("type")), own_class=dataset)
-    classes = (dataset.get("metainfo") or {}).get("classes")
-    return Source(
-        name=str(dataset.get("ann_file")),
-        image_dir=dataset.get("image_dir"),
-        classes=None if classes is None else tuple(classes),
-        with_masks=bool(dataset.get("with_masks")),
-        trust_boxes=bool(dataset.get("trust_boxes")),
-    )
-
-
 def run_doctor(
     sources: Sequence[Source],
     training: Training | None = None,
@@ -271,9 +184,12 @@ def run_doctor(
         FileExistsError: a file to write a correction to exists.
         ValueError: a correction was asked for and there are several files, or it cannot be made.
     """
-    if fix is not None and (len(sources) > 1 or sources[0].own_class is not None):
+    if fix is not None and (len(sources) > 1 or not sources[0].is_json):
         names = ", ".join(source.name for source in sources)
-        raise ValueError(f"--fix corrects one annotation file: name one with --ann, of {names}")
+        raise ValueError(
+            f"--fix corrects one annotation file in json: name one with --ann, got {names}. Other "
+            "formats are converted by mmdet-lite convert"
+        )
     progress = _show_progress if sys.stderr.isatty() else None
     examinations, between = examine(sources, training, read_images, num_workers, progress)
     findings = [f for result in examinations for f in result.findings] + between

@@ -14,6 +14,7 @@ from mmdet_lite.data.coco_columns import Annotations, Categories, CocoColumns, r
 from mmdet_lite.data.coco_file import garbage_collection_paused, read_json
 from mmdet_lite.data.coco_table import choose_categories
 from mmdet_lite.data.findings import Finding
+from mmdet_lite.data.formats.lvis import complete_lvis, is_lvis
 from mmdet_lite.data.problems import Problems, show
 from mmdet_lite.doctor.masks import check_masks
 
@@ -62,6 +63,8 @@ def check_annotation_file(
             problems.add("error", "json_invalid", None, str(error), "Correct the path.")
         if problems.found:
             return AnnotationReport(problems.found)
+        if is_lvis(content):
+            content = complete_lvis(content)
         return check_annotations(content, problems, classes, with_masks, trust_boxes)
 
 

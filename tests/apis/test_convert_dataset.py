@@ -56,17 +56,21 @@ def test_a_data_set_of_voc_is_evaluated_by_its_metric(shapes, run_cli):
 def test_missing_images_are_a_note_where_they_are_not_copied(shapes, run_cli):
     result = run_cli("convert", shapes, "boxes.csv", "--to", "csv")
     assert result.code == 0
-    assert "note: missing image files, of 3 (3):\n    shapes/000001.png\n" in result.out
+    assert "note: image_missing: a listed image has no file (3):\n" in result.out
+    assert "    image 1: shapes/000001.png\n" in result.out
 
 
 def test_what_a_training_would_refuse_is_refused(shapes, cli_error, run_cli):
     content = json.loads(Path(shapes).read_text())
-    content["annotations"][0]["bbox"][2] = 0
+    content["annotations"][0]["bbox"][2] = -1
+    content["annotations"][1]["bbox"][2] = 0
     Path(shapes).write_text(json.dumps(content))
     message = cli_error("convert", shapes, "a.csv", "--to", "csv")
-    assert message.startswith("data set shapes/annotations.json cannot be used:\n- boxes without")
+    assert message.startswith("annotation file shapes/annotations.json cannot be used:\n- box_")
     result = run_cli("convert", shapes, "a.csv", "--to", "csv", "--skip-bad")
-    assert f", {len(content['annotations']) - 1} objects" in result.out
+    assert f", {len(content['annotations']) - 2} objects" in result.out
+    assert "note: left out:\n- box_degenerate: a box without area (1):\n" in result.out
+    assert "has a negative width" in result.out and "has no width or height" in result.out
 
 
 def test_classes_that_are_given_are_all(shapes, cli_error, run_cli, tmp_path):

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 
-from mmdet_lite.apis.doctor import Source, examine, find_sources
+from mmdet_lite.apis.doctor import examine
+from mmdet_lite.apis.doctor_sources import Source, find_sources
 from mmdet_lite.data.shapes_dataset import ShapesDataset
 from mmdet_lite.registry import DATASETS
 
@@ -86,7 +87,10 @@ def test_names_that_a_terminal_cannot_show_do_not_stop_it(shapes, run_cli):
         ([], "name a config, or an annotation file with --ann"),
         (["config.py", "--ann", "a.json"], "name a config, or an annotation file with --ann"),
         (["no/config.py"], "no/config.py"),
-        (["demo/yolov8_shapes.py", "--images", "a"], "--images and --trust-boxes go with --ann"),
+        (
+            ["demo/yolov8_shapes.py", "--images", "a"],
+            "--images, --trust-boxes and --split go with --ann",
+        ),
         (["demo/yolov8_shapes.py", "--fix", "a"], "--fix corrects one annotation file"),
     ],
 )
@@ -113,6 +117,21 @@ def test_fix_writes_a_file_that_is_clean(shapes, run_cli, tmp_path):
     assert run_cli("doctor", "--ann", out, "--images", shapes / "images").code == 0
     result = run_cli(*arguments(shapes), "--fix", out)
     assert result.code == 2 and "exists; name a file that does not" in result.err
+
+
+def test_other_formats_are_examined_too(shapes, run_cli, tmp_path):
+    path, images = shapes / "annotations.json", shapes / "images"
+    folder = tmp_path / "yolo"
+    options = ("--to", "yolo", "--image-dir", images, "--out-split", "train")
+    assert run_cli("convert", path, folder, *options).code == 0
+    result = run_cli("doctor", "--ann", folder, "--split", "train", "--workers", 1)
+    assert result.code == 0, result
+    assert "\n3 images" in result.out
+    next(folder.rglob("*.png")).write_bytes(b"")
+    result = run_cli("doctor", "--ann", folder, "--split", "train", "--workers", 1)
+    assert result.code == 2 and "- image files that cannot be read (1):" in result.err, result
+    result = run_cli("doctor", "--ann", folder, "--fix", tmp_path / "a.json")
+    assert result.code == 2 and "are converted by mmdet-lite convert" in result.err
 
 
 def test_sources_are_all_data_sets_of_a_config_once():

@@ -55,6 +55,7 @@ def test_training_reads_what_the_doctor_lets_pass(number, records):
 
 def test_error_of_training_names_image_and_file(tmp_path, records):
     unreadable = [record for record in records if is_unreadable(CASES[record.id])]
+    unreadable = [record for record in unreadable if max(record.size) <= 1_000_000]  # as COCO's
     images = [
         {"id": r.id, "file_name": r.path, "height": max(r.size[0], 1), "width": max(r.size[1], 1)}
         for r in unreadable
