@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import inspect
 import logging
@@ -23,6 +24,7 @@ from mmdet_lite.apis.foreign_config import (
     refuse_foreign_sections,
     translate,
 )
+from mmdet_lite.arguments import read_literal
 
 logger = logging.getLogger("mmdet_lite")
 
@@ -67,7 +69,41 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
         ImportError: a module of ``custom_imports`` cannot be imported.
     """
     file = find_config(path)
-    cfg = _read(file)
+    return _prepared(_read(file), file, options)
+
+
+def config_from_text(
+    text: str, source: str | Path, options: dict[str, Any] | None = None
+) -> Config:
+    """A config as a checkpoint holds it, in either form, without running it as a program.
+
+    Args:
+        text: assignments of plain values.
+        source: the checkpoint's path, for messages.
+        options: see :func:`load_config`.
+
+    Raises:
+        ValueError: it is something else, or see :func:`load_config`.
+        ImportError: a module of ``custom_imports`` cannot be imported.
+    """
+    try:
+        values = {}
+        for statement in ast.parse(text).body:
+            if not isinstance(statement, ast.Assign) or not isinstance(
+                statement.targets[0], ast.Name
+            ):
+                raise ValueError("it has other statements than NAME = VALUE")
+            values[statement.targets[0].id] = read_literal(statement.value)
+    except (ValueError, SyntaxError, RecursionError) as error:
+        raise ValueError(
+            f"the config inside of {source} cannot be read ({error}); give the config file"
+        ) from error
+    cfg = Config(values, cfg_text=text, filename=str(source))
+    return _prepared(cfg, Path(source), options)
+
+
+def _prepared(cfg: Config, file: Path, options: dict[str, Any] | None) -> Config:
+    """In this package's form, with options applied and users' modules imported."""
     options = dict(options or {})
     check_version(cfg, file)
     if is_foreign(cfg):

@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from mmdet_lite.apis.config import (
+    config_from_text,
     find_config,
     load_config,
     read_seed,
@@ -219,3 +220,18 @@ def test_seed_is_0_where_there_is_none(tiny):
 def test_config_may_be_json(write):
     path = write(json.dumps({"seed": 3}), "config.json")
     assert load_config(path).seed == 3
+
+
+def test_config_of_a_checkpoint_is_read_as_it_was(tiny):
+    cfg = tiny({"train.clip_grad_norm": float("inf")})
+    again = config_from_text(cfg.pretty_text, "a.pth", {"train.max_iters": 9})
+    expected = tiny({"train.clip_grad_norm": float("inf"), "train.max_iters": 9})
+    assert again.to_dict() == expected.to_dict()
+
+
+@pytest.mark.parametrize(
+    "text", ["import os", "model = open('x')", "model = dict(", "a.b = 1", "model = dict(1)"]
+)
+def test_config_of_a_checkpoint_is_not_run(text):
+    with pytest.raises(ValueError, match="the config inside of a.pth cannot be read"):
+        config_from_text(text, "a.pth")
