@@ -24,7 +24,7 @@ from mmdet_lite.apis.foreign_config import (
     refuse_foreign_sections,
     translate,
 )
-from mmdet_lite.arguments import read_literal
+from mmdet_lite.literals import read_literal
 
 logger = logging.getLogger("mmdet_lite")
 

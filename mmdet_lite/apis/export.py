@@ -132,7 +132,7 @@ def compare(
             difference.add_detections(expected, given, _mask_thr(model) if mask_head else 0.5)
         else:
             difference.add_raw(expected, given)
-        logger.info("compared on %d %s of %d x %d", count, what, *size)
+        logger.info("compared on %s in %d x %d", what, *size)
     logger.info("%s", difference)
     if not difference.compared:
         logger.warning(
@@ -183,9 +183,10 @@ def _form(cfg: Config, size: Sequence[int] | None, batch: int, dynamic: bool) ->
 
 def _images(cfg: Config, count: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, str]:
     """Pictures (count, 3, H, W) uint8, their shapes (count, 2) int64, and what they are."""
-    pictures, what = _pictures_of(cfg, count), "images of test_data"
+    number = "1 image" if count == 1 else f"{count} images"
+    pictures, what = _pictures_of(cfg, count), f"{number} of test_data"
     if pictures is None:
-        pictures, what = _made_up(count, size), "made-up images"
+        pictures, what = _made_up(count, size), f"{number}, made up,"
     images = np.zeros((count, 3, size[1], size[0]), dtype=np.uint8)
     shapes = np.zeros((count, 2), dtype=np.int64)
     for image, shape, picture in zip(images, shapes, pictures, strict=True):

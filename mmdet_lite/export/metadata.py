@@ -61,12 +61,14 @@ def _preprocessing(cfg: Config) -> dict[str, Any]:
 def _postprocessing(model: nn.Module, with_nms: bool) -> dict[str, Any]:
     roi_head = getattr(model, "roi_head", None)
     head = _last(model.bbox_head if roi_head is None else roi_head.bbox_head)
+    of_levels = getattr(head, "score_thrs", None)
+    nms = getattr(head, "nms", None)  # a head of the user's own may have none of these
     found = {
         "nms": with_nms,
-        "score_thr": min(head.score_thrs) if hasattr(head, "score_thrs") else head.score_thr,
-        "iou_thr": head.nms.iou_thr,
-        "class_agnostic": head.nms.class_agnostic,
-        "max_per_img": head.max_per_img,
+        "score_thr": min(of_levels) if of_levels else getattr(head, "score_thr", None),
+        "iou_thr": getattr(nms, "iou_thr", None),
+        "class_agnostic": getattr(nms, "class_agnostic", None),
+        "max_per_img": getattr(head, "max_per_img", None),
     }
     mask_head = None if roi_head is None else roi_head.mask_head
     return found if mask_head is None else found | {"mask_thr": _last(mask_head).mask_thr}

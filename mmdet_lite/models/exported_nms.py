@@ -80,6 +80,9 @@ def exported_multiclass_nms(
         scores: (B, P, K); negative where there is no candidate.
         nms: how duplicates are suppressed.
         max_per_img: D.
+
+    Raises:
+        ValueError: the NMS is another than ``NMS``.
     """
     _require_plain(nms)
     num_classes, by_class = scores.shape[2], scores.transpose(1, 2)  # (B, K, P)
@@ -102,7 +105,7 @@ def exported_dense_nms(
     boxes: Tensor,
     scores: Tensor,
     labels: Tensor,
-    num_classes: int,
+    num_classes: int | None,
     nms: NMS | SoftNMS,
     max_per_img: int,
 ) -> Detections:
@@ -115,8 +118,13 @@ def exported_dense_nms(
         num_classes: K.
         nms: how duplicates are suppressed.
         max_per_img: D.
+
+    Raises:
+        ValueError: the number of classes is not known, or the NMS is another than ``NMS``.
     """
     _require_plain(nms)
+    if num_classes is None:
+        raise ValueError("a head can be exported only if it gives dense_nms its num_classes")
     groups = torch.zeros_like(labels) if nms.class_agnostic else labels
     num_groups = 1 if nms.class_agnostic else num_classes
     keep = keep_best_of_groups(boxes, scores, groups, num_groups, nms.iou_thr)

@@ -123,7 +123,7 @@ def test_torch_file_holds_all_boxes_of_a_one_stage_detector(retinanet, run_cli, 
     with caplog.at_level(logging.INFO, "mmdet_lite"):
         result = run_cli("export", retinanet, *options)
     assert result.code == 0, result.err
-    assert "compared on 1 made-up images of 64 x 96" in caplog.text
+    assert "compared on 1 image, made up, in 64 x 96" in caplog.text
     extra = {"metadata.json": ""}
     program = torch.export.load(io.BytesIO(out.read_bytes()), extra_files=extra)
     images, shapes = torch.zeros(1, 3, 96, 64, dtype=torch.uint8), torch.tensor([[96, 64]])
