@@ -42,9 +42,9 @@ class InputForm:
         """Numbers of images and (width, height), on which the exported model is tried."""
         if not self.dynamic:
             return [(self.batch, self.size)]
-        width, height = (side // self.step * self.step for side in self.size)
-        other = (max(height, 4 * self.step), width + self.step)
-        return [(self.batch, (width, height)), (self.batch + 1, other)]
+        width, height = self.size
+        other = (width + 2 * self.step, height + self.step)
+        return [(self.batch, self.size), (self.batch + 1, other)]
 
 
 class ExportableDetector(nn.Module):
