@@ -7,6 +7,7 @@ from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "mmdet_lite/__init__.py").read_text()).group(1)
+EXPORT = ["onnx>=1.17", "onnxscript>=0.5", "onnxruntime>=1.20"]
 
 setup(
     name="mmdet_lite",
@@ -38,7 +39,11 @@ setup(
     extras_require={
         "tensorboard": ["tensorboard"],
         "safetensors": ["safetensors>=0.4.3"],
-        "dev": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.6", "pre-commit", "safetensors>=0.4.3"],
+        "export": EXPORT,
+        "dev": [
+            *("pytest>=8", "hypothesis>=6.100", "ruff>=0.6", "pre-commit", "safetensors>=0.4.3"),
+            *EXPORT,
+        ],
     },
     entry_points={"console_scripts": ["mmdet-lite = mmdet_lite.cli:main"]},
 )

@@ -490,6 +490,67 @@ def _convert_dataset(args: argparse.Namespace) -> None:
     print(convert_dataset(args.source, args.out, args.format, args.to, options, args.out_split))
 
 
+def _export_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("checkpoint", help="checkpoint file, or zoo:NAME")
+    parser.add_argument(
+        "--format",
+        choices=["onnx", "torch"],
+        default="onnx",
+        help="ONNX, or torch.export's .pt2 (onnx)",
+    )
+    parser.add_argument(
+        "--out", metavar="FILE", help="file to write; default: the checkpoint's name, .onnx or .pt2"
+    )
+    parser.add_argument(
+        "--config", help="config of the model; default: the one inside of the checkpoint"
+    )
+    parser.add_argument(
+        "--size",
+        type=positive,
+        nargs=2,
+        metavar=("WIDTH", "HEIGHT"),
+        help="of the network input in pixels; default: to which the config's test_data brings all "
+        "images, or 1280 800",
+    )
+    parser.add_argument("--batch", type=positive, default=1, help="images at once (1)")
+    parser.add_argument(
+        "--dynamic",
+        action="store_true",
+        help="take any number of images of any size; --size and --batch are what it is tried on",
+    )
+    parser.add_argument(
+        "--nms",
+        choices=["inside", "outside"],
+        default="inside",
+        help="detections come out, or all boxes and scores of a one-stage detector (inside)",
+    )
+    parser.add_argument(
+        "--opset", type=positive, help="version of ONNX's operators; default: the exporter's choice"
+    )
+    add_options(parser)
+
+
+def _export(args: argparse.Namespace) -> None:
+    from mmdet_lite.apis.export import SUFFIXES, config_of, export_model
+
+    suffix = SUFFIXES[args.format]
+    out = Path(args.out or Path(args.checkpoint.replace(":", "_")).with_suffix(suffix))
+    if out.suffix != suffix:
+        raise ValueError(f"--out {out}: a file of --format {args.format} ends in {suffix}")
+    log_to_console()
+    cfg = config_of(args.checkpoint, args.config, args.cfg_options)
+    export_model(
+        cfg,
+        args.checkpoint,
+        out,
+        args.size,
+        args.batch,
+        args.dynamic,
+        args.nms == "inside",
+        args.opset,
+    )
+
+
 def _convert_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", help="checkpoint of another framework")
     parser.add_argument("out", help="file to write: NAME.pth or NAME.safetensors")
@@ -586,6 +647,11 @@ COMMANDS = {
         "Convert a data set of VOC, YOLO, LVIS, LabelMe or CSV to COCO's json, or back.",
         _dataset_arguments,
         _convert_dataset,
+    ),
+    "export": Command(
+        "Write a detector as ONNX or torch.export, to run without this package.",
+        _export_arguments,
+        _export,
     ),
     "convert-checkpoint": Command(
         "Convert weights of MMDetection, torchvision, detectron2, NanoDet, YOLOv5, v8.",

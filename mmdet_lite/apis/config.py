@@ -67,7 +67,17 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
         ImportError: a module of ``custom_imports`` cannot be imported.
     """
     file = find_config(path)
-    cfg = _read(file)
+    return prepare_config(_read(file), file, options)
+
+
+def prepare_config(cfg: Config, file: Path, options: dict[str, Any] | None) -> Config:
+    """A config in this package's form, with options applied and users' modules imported.
+
+    Args:
+        cfg: as it was read, in either form.
+        file: where it is from, for messages.
+        options: see :func:`load_config`.
+    """
     options = dict(options or {})
     check_version(cfg, file)
     if is_foreign(cfg):

@@ -60,7 +60,7 @@ def print_flops(cfg: Config, size: Sequence[int] | None = None) -> None:
     Raises:
         ValueError: the size is not two positive integers, or the config has no model.
     """
-    size = _size_of_inputs(cfg) if size is None else size
+    size = size_of_inputs(cfg) if size is None else size
     if not is_size(size):
         raise ValueError(f"size must be two positive integers, width and height, got {size!r}")
     require(cfg, ("model",))
@@ -73,8 +73,8 @@ def print_flops(cfg: Config, size: Sequence[int] | None = None) -> None:
     print(_NOTE if model.mask_format is None else f"{_NOTE} {_MASK_NOTE}")
 
 
-def _size_of_inputs(cfg: Config) -> Sequence[int]:
-    """The (width, height) that the pipeline of an evaluation gives to all images."""
+def size_of_inputs(cfg: Config) -> Sequence[int]:
+    """The (width, height) that the pipeline of an evaluation gives to all images, or 1280 x 800."""
     size = _USUAL_SIZE
     for split in ("val_data", "test_data"):  # the latter where both are there
         for step in (section(cfg, split).get("dataset") or {}).get("pipeline") or []:

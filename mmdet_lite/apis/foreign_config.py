@@ -124,7 +124,7 @@ def translate(
         if key not in ours:
             set_option(cfg, key, value)
     translation = translate_config(cfg.to_dict(), str(file), own_types)
-    translated = Config(translation.config, filename=cfg.filename)
+    translated = Config(translation.config, cfg_text=cfg.text, filename=cfg.filename)
     object.__setattr__(translated, _NOTES, translation)  # no item of the config
     return translated, {key: value for key, value in options.items() if key in ours}
 

@@ -13,8 +13,7 @@ from typing import Any
 from mmengine.config import Config
 from torch import nn
 
-from mmdet_lite.apis.config import load_config, section
-from mmdet_lite.apis.foreign_config import check_version, is_foreign, translate
+from mmdet_lite.apis.config import load_config, prepare_config, section
 from mmdet_lite.apis.zoo import shipped_config
 from mmdet_lite.compat.zoo import PREFIX, find_model
 from mmdet_lite.data.pipeline import Transform, walk
@@ -24,12 +23,15 @@ from mmdet_lite.literals import read_assignments
 from mmdet_lite.registry import TRANSFORMS, build
 
 
-def saved_config(content: dict[str, Any], source: str) -> Config | None:
+def saved_config(
+    content: dict[str, Any], source: str, options: dict[str, Any] | None = None
+) -> Config | None:
     """The config inside a checkpoint of this package or of MMDetection 3.x.
 
     Args:
         content: the checkpoint.
         source: where it comes from, for messages.
+        options: see :func:`mmdet_lite.apis.config.load_config`.
 
     Returns:
         The config in this package's form; None: there is none inside.
@@ -43,24 +45,29 @@ def saved_config(content: dict[str, Any], source: str) -> Config | None:
     if not isinstance(text, str) or not text.strip():
         return None
     try:
-        cfg = Config(read_assignments(text))
-    except (ValueError, SyntaxError) as error:
+        cfg = Config(read_assignments(text), cfg_text=text, filename=source)
+    except (ValueError, SyntaxError, RecursionError) as error:
         raise ValueError(
             f"{source}: the config in it is not run, only read, and cannot be: {error}. Give the "
             "config as a file (config=..., --config)"
         ) from error
     _check_imports(cfg, source)
-    check_version(cfg, Path(source))
-    return translate(cfg, Path(source), {}, _set_nothing)[0] if is_foreign(cfg) else cfg
+    return prepare_config(cfg, Path(source), options)
 
 
-def read_config(content: dict[str, Any], source: str, config: str | Path | None) -> Config:
+def read_config(
+    content: dict[str, Any],
+    source: str,
+    config: str | Path | None,
+    options: dict[str, Any] | None = None,
+) -> Config:
     """The config to build a checkpoint's model from.
 
     Args:
         content: the checkpoint.
         source: its path, or zoo:NAME, whose config is a shipped one if there is one.
         config: a file to take in place of what the checkpoint holds.
+        options: see :func:`mmdet_lite.apis.config.load_config`.
 
     Raises:
         FileNotFoundError: there is no such config.
@@ -69,8 +76,8 @@ def read_config(content: dict[str, Any], source: str, config: str | Path | None)
     if config is None and source.startswith(PREFIX):
         config = shipped_config(find_model(source.removeprefix(PREFIX)))
     if config is not None:
-        return load_config(config)
-    cfg = saved_config(content, source)
+        return load_config(config, options)
+    cfg = saved_config(content, source, options)
     if cfg is None:
         raise ValueError(
             f"{source} does not hold the config of its model, so what to build is not known. Give "
@@ -136,7 +143,3 @@ def _check_imports(cfg: Config, source: str) -> None:
             "done for a config inside a checkpoint. Import them in your program first, or give the "
             "config as a file (config=..., --config)"
         )
-
-
-def _set_nothing(cfg: Any, key: str, value: Any) -> None:
-    raise AssertionError(f"there are no options here, got {key}")

@@ -12,6 +12,12 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import nms
 
+from mmdet_lite.models.exported_nms import (
+    exported_dense_nms,
+    exported_multiclass_nms,
+    keep_best_of_groups,
+)
+from mmdet_lite.models.exporting import is_exporting
 from mmdet_lite.models.nms import NMS, SoftNMS
 from mmdet_lite.models.priors.anchor_generator import Priors
 from mmdet_lite.ranges import check_positive, check_shares
@@ -62,7 +68,7 @@ class ProposalSelector:
         scores, inds = best_of_each_level(scores, priors.level_sizes, self.nms_pre)
         deltas = deltas.gather(1, inds[..., None].expand(-1, -1, 4))
         boxes = coder.decode(priors.boxes[inds], deltas, shapes)
-        sizes = [min(self.nms_pre, size) for size in priors.level_sizes]
+        sizes = [torch.sym_min(self.nms_pre, size) for size in priors.level_sizes]
         return self.keep(boxes, scores, sizes, priors.ids[inds])
 
     @torch.no_grad()
@@ -84,7 +90,9 @@ class ProposalSelector:
             valid = (boxes[..., 2:] - boxes[..., :2] > self.min_bbox_size).all(-1)
         keep = nms_mask(boxes, scores, sizes, valid, self.nms_iou_thr)
 
-        ranked, order = scores.masked_fill(~keep, -1).topk(min(self.max_per_img, keep.shape[1]))
+        ranked, order = scores.masked_fill(~keep, -1).topk(
+            torch.sym_min(self.max_per_img, keep.shape[1])
+        )
         valid = ranked >= 0
         padding = ~valid
         boxes = boxes.gather(1, order[..., None].expand(-1, -1, 4))
@@ -111,7 +119,9 @@ def best_of_each_level(
     """
     best, inds, start = [], [], 0
     for size in level_sizes:
-        level_best, level_inds = scores[:, start : start + size].topk(min(count, size), dim=1)
+        # Not min(): an export may leave sizes open.
+        here = scores[:, start : start + size]
+        level_best, level_inds = here.topk(torch.sym_min(count, size), dim=1)
         best.append(level_best)
         inds.append(level_inds + start)
         start += size
@@ -163,6 +173,10 @@ def nms_mask(
     """
     if valid is not None:
         boxes = boxes.masked_fill(~valid[..., None], 0)  # empty boxes overlap nothing
+    if is_exporting():
+        groups = torch.cat([boxes.new_full((size,), i).long() for i, size in enumerate(sizes)])
+        keep = keep_best_of_groups(boxes, scores, groups, len(sizes), iou_thr)
+        return keep if valid is None else keep & valid
     keep = torch.zeros_like(scores, dtype=torch.bool)
     kept = _kept_by_group if boxes.device.type == "cpu" else _kept_at_once
     for image_boxes, image_scores, image_keep in zip(boxes, scores, keep, strict=True):
@@ -216,6 +230,8 @@ def multiclass_nms(
         Detections without masks.
     """
     candidates = (scores > score_thr) & valid[..., None]
+    if is_exporting():
+        return exported_multiclass_nms(boxes, scores.where(candidates, -1), nms, max_per_img)
     image, source, label = candidates.nonzero(as_tuple=True)
     found = boxes.expand(-1, -1, scores.shape[2], 4)[image, source, label]
     counts = candidates.sum(dim=(1, 2)).tolist()
@@ -230,6 +246,7 @@ def dense_nms(
     valid: Tensor,
     nms: NMS | SoftNMS,
     max_per_img: int,
+    num_classes: int | None = None,
 ) -> Detections:
     """Suppress duplicates among candidates that have one class each; keep the best of all.
 
@@ -240,10 +257,14 @@ def dense_nms(
         valid: (B, N) bool; the others are dropped.
         nms: how duplicates are suppressed.
         max_per_img: detections kept an image, D.
+        num_classes: K, which only an export has to know.
 
     Returns:
         Detections without masks.
     """
+    if is_exporting():
+        scores = scores.where(valid, -1)
+        return exported_dense_nms(boxes, scores, labels, num_classes, nms, max_per_img)
     counts = valid.sum(dim=1).tolist()
     return _detections(counts, boxes[valid], scores[valid], labels[valid], nms, max_per_img)
 

@@ -187,6 +187,6 @@ def clip_boxes(boxes: Tensor, shapes: Tensor) -> Tensor:
         (B, ..., 4).
     """
     limit = shapes.flip(-1).to(boxes.dtype)  # (B, 2): w, h
-    limit = limit.reshape(len(limit), *[1] * (boxes.dim() - 1), 2)
+    limit = limit.reshape(limit.shape[0], *[1] * (boxes.dim() - 1), 2)
     corners = boxes.clamp(min=0).unflatten(-1, (2, 2))
     return torch.minimum(corners, limit).flatten(-2)

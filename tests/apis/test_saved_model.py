@@ -72,6 +72,14 @@ def test_a_config_in_a_checkpoint_is_not_run(checkpoint, tmp_path):
     assert not mark.exists() and "antigravity" not in sys.modules
 
 
+def test_options_change_the_config_that_is_read(checkpoint):
+    content = load_checkpoint(checkpoint)
+    cfg = saved_config(content, "a.pth", {"train.max_iters": 9})
+    expected = saved_config(content, "a.pth").to_dict()
+    expected["train"]["max_iters"] = 9
+    assert cfg.to_dict() == expected
+
+
 def test_infinity_in_a_config_is_read(checkpoint, tmp_path):
     text = load_checkpoint(checkpoint)["meta"]["config"] + "\nlimits = [(-1, inf), -inf]\n"
     assert load(change(checkpoint, tmp_path / "inf.pth", config=text)).classes[0] == "circle"

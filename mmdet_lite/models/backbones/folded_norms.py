@@ -36,12 +36,14 @@ def fold_norms(pairs: Sequence[Pair], positions: Sequence[int]) -> list[Folded]:
         nothing is gained.
     """
     folded: list[Folded] = [None] * len(pairs)
+    if not torch.is_grad_enabled():
+        return folded
     places = [
         i
         for i, ((conv, norm), most) in enumerate(zip(pairs, positions, strict=True))
         if _is_foldable(conv, norm) and conv.weight[0].numel() <= most
     ]
-    if not (places and torch.is_grad_enabled()):
+    if not places:
         return folded
     convs, norms = zip(*(pairs[i] for i in places), strict=True)
     statistics = [[n.running_mean for n in norms], [n.running_var for n in norms]]

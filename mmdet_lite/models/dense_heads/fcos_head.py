@@ -249,7 +249,22 @@ class FCOSHead(nn.Module):
         valid = scores >= 0
         if self.min_bbox_size >= 0:
             valid &= (boxes[..., 2:] - boxes[..., :2] > self.min_bbox_size).all(-1)
-        return dense_nms(boxes, scores, labels, valid, self.nms, self.max_per_img)
+        return dense_nms(boxes, scores, labels, valid, self.nms, self.max_per_img, self.num_classes)
+
+    @torch.no_grad()
+    def predict_all(self, output: FCOSOutput, shapes: Tensor) -> tuple[Tensor, Tensor]:
+        """Every point's box and scores, for an NMS elsewhere.
+
+        Args:
+            output: of :meth:`forward`.
+            shapes: (B, 2) image (height, width) to clip to.
+
+        Returns:
+            Boxes (B, A, 4) and class scores (B, A, K).
+        """
+        boxes = boxes_around(output.priors.centers, output.distances)
+        scores = output.logits.sigmoid() * output.centerness.sigmoid()[..., None]
+        return clip_boxes(boxes, shapes), scores
 
     def _candidates(
         self, output: FCOSOutput, shapes: Tensor, count: int, score_thr: float = 0.0

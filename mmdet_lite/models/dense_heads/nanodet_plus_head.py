@@ -228,7 +228,20 @@ class NanoDetPlusHead(nn.Module):
         Returns:
             Detections without masks.
         """
-        scores = output.logits.sigmoid()
-        boxes = clip_boxes(self._decode(output), shapes)[:, :, None]  # shared by the classes
+        boxes, scores = self.predict_all(output, shapes)
+        boxes = boxes[:, :, None]  # shared by the classes
         valid = torch.ones_like(scores[..., 0], dtype=torch.bool)
         return multiclass_nms(boxes, scores, valid, self.score_thr, self.nms, self.max_per_img)
+
+    @torch.no_grad()
+    def predict_all(self, output: NanoDetOutput, shapes: Tensor) -> tuple[Tensor, Tensor]:
+        """Every point's box and scores, for an NMS elsewhere.
+
+        Args:
+            output: of :meth:`forward`.
+            shapes: (B, 2) image (height, width) to clip to.
+
+        Returns:
+            Boxes (B, A, 4) and class scores (B, A, K).
+        """
+        return clip_boxes(self._decode(output), shapes), output.logits.sigmoid()

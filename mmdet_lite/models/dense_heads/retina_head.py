@@ -225,7 +225,21 @@ class RetinaHead(nn.Module):
         valid = scores > self._score_thr(priors.level_sizes, scores)
         if self.min_bbox_size >= 0:
             valid &= (boxes[..., 2:] - boxes[..., :2] > self.min_bbox_size).all(-1)
-        return dense_nms(boxes, scores, labels, valid, self.nms, self.max_per_img)
+        return dense_nms(boxes, scores, labels, valid, self.nms, self.max_per_img, self.num_classes)
+
+    @torch.no_grad()
+    def predict_all(self, output: DenseOutput, shapes: Tensor) -> tuple[Tensor, Tensor]:
+        """Every anchor's box and scores, for an NMS elsewhere.
+
+        Args:
+            output: of :meth:`forward`.
+            shapes: (B, 2) image (height, width) to clip to.
+
+        Returns:
+            Boxes (B, A, 4) and class scores (B, A, K).
+        """
+        boxes = self.bbox_coder.decode(output.priors.boxes, output.deltas, shapes)
+        return boxes, output.logits.sigmoid()
 
     def _score_thr(self, level_sizes: Sequence[int], scores: Tensor) -> Tensor:
         """The threshold of each of the N candidates."""

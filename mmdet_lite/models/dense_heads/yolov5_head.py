@@ -261,10 +261,8 @@ class YOLOv5Head(nn.Module):
         Returns:
             Detections without masks.
         """
-        scores = output.raw[..., _OBJECTNESS:].sigmoid()
-        scores = scores[..., :1] * scores[..., 1:] if self.num_classes > 1 else scores[..., :1]
         scores, anchor, labels = best_candidates(
-            scores, output.priors.level_sizes, self.nms_pre, self.multi_label
+            self._scores(output), output.priors.level_sizes, self.nms_pre, self.multi_label
         )  # (B, N)
         boxes = self.decode_all(output).gather(1, anchor[..., None].expand(-1, -1, 4))
         return dense_nms(
@@ -274,7 +272,26 @@ class YOLOv5Head(nn.Module):
             scores > self.score_thr,
             self.nms,
             self.max_per_img,
+            self.num_classes,
         )
+
+    @torch.no_grad()
+    def predict_all(self, output: YOLOv5Output, shapes: Tensor) -> tuple[Tensor, Tensor]:
+        """Every anchor's box and scores, for an NMS elsewhere.
+
+        Args:
+            output: of :meth:`forward`.
+            shapes: (B, 2) image (height, width) to clip to.
+
+        Returns:
+            Boxes (B, A, 4) and class scores (B, A, K).
+        """
+        return clip_boxes(self.decode_all(output), shapes), self._scores(output)
+
+    def _scores(self, output: YOLOv5Output) -> Tensor:
+        """(B, A, K): objectness times class; of a single class it is the objectness."""
+        scores = output.raw[..., _OBJECTNESS:].sigmoid()
+        return scores[..., :1] * scores[..., 1:] if self.num_classes > 1 else scores[..., :1]
 
 
 def decode(raw: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:

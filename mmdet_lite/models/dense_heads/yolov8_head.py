@@ -232,7 +232,22 @@ class YOLOv8Head(nn.Module):
         boxes = self.bbox_coder.decode(priors.centers[point], _strides(priors)[point], bins)
         boxes = clip_boxes(boxes, shapes)
         valid = scores > self.score_thr
-        return dense_nms(boxes, scores, labels, valid, self.nms, self.max_per_img)
+        return dense_nms(boxes, scores, labels, valid, self.nms, self.max_per_img, self.num_classes)
+
+    @torch.no_grad()
+    def predict_all(self, output: YOLOv8Output, shapes: Tensor) -> tuple[Tensor, Tensor]:
+        """Every point's box and scores, for an NMS elsewhere.
+
+        Args:
+            output: of :meth:`forward`.
+            shapes: (B, 2) image (height, width) to clip to.
+
+        Returns:
+            Boxes (B, A, 4) and class scores (B, A, K).
+        """
+        priors = output.priors
+        boxes = self.bbox_coder.decode(priors.centers, _strides(priors), output.bins)
+        return clip_boxes(boxes, shapes), output.logits.sigmoid()
 
 
 def _branch(in_channels: int, width: int, out_channels: int) -> nn.Sequential:

@@ -48,3 +48,8 @@ class SingleStageDetector(Detector):
     def predict_boxes(self, feats: Sequence[Tensor], batch: Batch) -> Detections:
         """Detections; see :meth:`Detector.predict_boxes`."""
         return self.bbox_head.predict(self.bbox_head(feats), batch.shapes)
+
+    @torch.no_grad()
+    def predict_all(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Every prior's box (B, A, 4) and class scores (B, A, K), for an NMS elsewhere."""
+        return self.bbox_head.predict_all(self.bbox_head(self.extract(batch)), batch.shapes)

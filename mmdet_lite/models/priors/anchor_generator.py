@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from mmdet_lite.models.exporting import is_exporting
 from mmdet_lite.registry import MODELS
 
 _CACHED_SIZES = 16  # about 14 MiB each at 800 x 1344; multi-scale training meets hundreds
@@ -161,6 +162,8 @@ class AnchorGenerator:
                 f"AnchorGenerator has {len(self.strides)} strides but got {len(level_shapes)} "
                 "feature maps; check the neck's num_outs"
             )
+        if is_exporting():  # its tensors are of no use to others
+            return self._make_priors(level_shapes, device)
         key = (tuple(tuple(shape) for shape in level_shapes), device)
         priors = self._cache.pop(key, None) or self._make_priors(level_shapes, device)
         self._cache[key] = priors  # the last used is the last
@@ -197,10 +200,10 @@ class AnchorGenerator:
 
     def _make_priors(self, level_shapes: Sequence[tuple[int, int]], device: torch.device) -> Priors:
         boxes, cells, strides, ids = [], [], [], []
-        padded = torch.tensor(level_shapes[0]) * self.strides[0]
         for level, (height, width) in enumerate(level_shapes):
             stride = torch.tensor([self.strides[level]] * 2)  # vertical, horizontal
             if self.fit_strides:
+                padded = torch.tensor(level_shapes[0]) * self.strides[0]
                 stride = padded // torch.tensor([height, width])
             num_base = len(self.base_anchors[level])
             row, column, anchor = torch.meshgrid(
@@ -211,14 +214,14 @@ class AnchorGenerator:
             shift = (cell * stride).flip(-1).repeat(1, 2)  # x, y, x, y
             boxes.append(self.base_anchors[level][anchor] + shift)
             cells.append(cell)
-            strides.append(stride.expand(len(row), 2))
+            strides.append(stride.expand(row.shape[0], 2))
             ids.append(pack_prior_id(level, row, column, anchor))
         return Priors(
             boxes=torch.cat(boxes).to(device),
             cells=torch.cat(cells).to(device),
             strides=torch.cat(strides).to(device),
             ids=torch.cat(ids).to(device),
-            level_sizes=tuple(len(level_boxes) for level_boxes in boxes),
+            level_sizes=tuple(level_boxes.shape[0] for level_boxes in boxes),
         )
 
 

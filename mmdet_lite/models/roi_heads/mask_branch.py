@@ -11,6 +11,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from mmdet_lite.models.exporting import is_exporting
 from mmdet_lite.models.targets import BoxTargets, mask_target
 from mmdet_lite.structures.samples import Batch, Detections
 
@@ -83,18 +84,23 @@ def add_masks(
         heads: one, or those of a cascade's stages.
         pool: (B, D, 4) boxes to (B * D, C, h, h) features.
     """
-    # Valid detections come first: no more columns than the fullest image has.
-    most = max(int(detections.valid.sum(dim=1).max()), 1)
-    detections = replace(
-        detections,
-        boxes=detections.boxes[:, :most],
-        scores=detections.scores[:, :most],
-        labels=detections.labels[:, :most],
-        valid=detections.valid[:, :most],
-    )
+    if not is_exporting():  # which keeps shapes that do not depend on the data
+        detections = _without_empty_columns(detections)
     feats, labels = pool(detections.boxes), detections.labels.flatten()
     masks = sum(head.predict(head(feats), labels) for head in heads) / len(heads)
     detections.masks = masks.reshape(*detections.valid.shape, *masks.shape[1:])
     detections.mask_thr = heads[-1].mask_thr
     detections.paste_rule = heads[-1].paste_rule
     return detections
+
+
+def _without_empty_columns(detections: Detections) -> Detections:
+    """Valid detections come first: no more columns than the fullest image has."""
+    most = max(int(detections.valid.sum(dim=1).max()), 1)
+    return replace(
+        detections,
+        boxes=detections.boxes[:, :most],
+        scores=detections.scores[:, :most],
+        labels=detections.labels[:, :most],
+        valid=detections.valid[:, :most],
+    )

@@ -114,7 +114,7 @@ class FCNMaskHead(nn.Module):
     @torch.no_grad()
     def predict(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Mask probabilities of the predicted classes: (M, K or 1, h, h), (M,) to (M, h, h)."""
-        rows = torch.arange(len(logits), device=logits.device)
+        rows = torch.arange(logits.shape[0], device=logits.device)
         return logits[rows, self._channel(labels)].float().sigmoid()
 
     def _channel(self, labels: Tensor) -> Tensor:

@@ -65,7 +65,8 @@ class RoIExtractor(nn.Module):
         # them. Pooled as an empty one it lets the step come to its losses, which tell.
         rois = rois.masked_fill(~rois.isfinite().all(dim=-1, keepdim=True), 0)
         level = self.map_levels(rois).reshape(-1)
-        image = torch.arange(len(rois), device=rois.device).repeat_interleave(rois.shape[1])
+        image = torch.arange(rois.shape[0], device=rois.device)[:, None]
+        image = image.expand(rois.shape[:2]).reshape(-1)
         boxes = torch.cat([image[:, None].to(rois), self._scaled(rois).reshape(-1, 4)], dim=1)
         if rois.device.type == "cpu" and not torch.compiler.is_compiling():
             return self._pool_by_level(feats, boxes, level)

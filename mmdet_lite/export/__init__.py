@@ -1,0 +1,1 @@
+"""A trained detector as a graph that runs without this package."""
