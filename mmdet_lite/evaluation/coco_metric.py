@@ -57,7 +57,11 @@ class CocoMetric:
         classwise: also report the average precision of every class.
 
     Attributes:
+        ground_truth: COCO's index of the objects that count; there after ``prepare``.
         computed: the detections of the last ``compute``.
+        keeps_curves: keep what the figures of ``compute`` are means of; large with many classes.
+        curves: by metric, the last ``compute``'s precision (T, R, K, A, M) and recall (T, K, A, M)
+            as :func:`mmdet_lite.evaluation.coco_eval.evaluate` gives them, if they are kept.
 
     Raises:
         ValueError: ``metrics`` is empty or names an unknown metric.
@@ -79,6 +83,8 @@ class CocoMetric:
         self.category_ids: tuple[int, ...] = ()
         self._image_ids: Set[int] = frozenset()
         self.computed = merge_results([])
+        self.keeps_curves = False
+        self.curves: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self._values: dict[str, float] = {}
         self._encoding = Background()
         self.reset()
@@ -100,8 +106,8 @@ class CocoMetric:
         annotations = coco_eval.select_annotations(coco_dict, self.category_ids)
         if self.with_masks:
             checks.check_masks(annotations)
-        self._ground_truth = coco_eval.index_ground_truth(coco_dict, annotations)
-        self._image_ids = self._ground_truth.imgs.keys()
+        self.ground_truth = coco_eval.index_ground_truth(coco_dict, annotations)
+        self._image_ids = self.ground_truth.imgs.keys()
         self.reset()
 
     def names(self) -> list[str]:
@@ -172,7 +178,7 @@ class CocoMetric:
         """
         checks.check_complete(results.seen, self._image_ids)
         self.computed = results.sort_by_image()
-        self._values = {}
+        self._values, self.curves = {}, {}
         for metric in self.metrics:
             self._values |= self._compute_metric(metric)
         return dict(self._values)
@@ -197,8 +203,10 @@ class CocoMetric:
 
     def _compute_metric(self, metric: str) -> dict[str, float]:
         precision, recall = coco_eval.evaluate(
-            self._ground_truth, self.computed, metric, self.category_ids, self._numbers(metric)
+            self.ground_truth, self.computed, metric, self.category_ids, self._numbers(metric)
         )
+        if self.keeps_curves:
+            self.curves[metric] = precision, recall
         return self._summarize(metric, precision, recall)
 
     def _numbers(self, metric: str) -> tuple[int, ...]:
