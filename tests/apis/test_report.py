@@ -71,7 +71,7 @@ def test_the_page_has_pictures_curves_and_no_list_of_all_images(reported):
     assert "image_ids" not in data and "images" not in data["kinds"]["bbox"]
 
 
-@pytest.mark.parametrize("other", ["found", "found.bbox.json", "report", "report/report.json"])
+@pytest.mark.parametrize("other", ["found", "report"])
 def test_a_run_beside_itself_is_even(reported, trained, tiny, tmp_path, other):
     folder, _ = reported
     test_module.test(

@@ -162,6 +162,39 @@ def test_missed_objects_are_no_longer_asked_for(name, gone):
     assert expected > 0.01
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("name", TYPES)
+def test_gains_in_crowded_scenes_are_what_pycocotools_finds(name, seed):
+    scene = random_scene(seed, num_images=25)
+    overlaps, matches, errors = analyse(scene)
+    mended = Scene([], [], num_images=25)
+    mended.objects, mended.found = mend(scene, overlaps, matches, errors, name)
+    expected = ap50(mended) - ap50(scene)
+    assert gains(overlaps, matches, errors)[name] == pytest.approx(expected, abs=1e-12)
+    assert name == "both" or expected > 0
+
+
+def mend(scene, overlaps, matches, errors, name):
+    """Objects and detections as they were without the errors of one type, one after the other."""
+    ordered = sorted(scene.objects, key=lambda each: each[0])  # as in overlaps.truth
+    if name == "missed":
+        return [
+            o for o, gone in zip(ordered, errors.is_missed, strict=True) if not gone
+        ], scene.found
+    found = sorted(scene.found, key=lambda each: each[0])  # as overlaps.rows counts them
+    taken = set()
+    for i, row in enumerate(overlaps.rows):  # the best first
+        thing = matches.object_of[i] if matches.is_true[i] else NO_MATCH
+        if errors.is_type(name)[i]:
+            thing = errors.about[i]
+            image, label, box, _ = ordered[thing] if thing != NO_MATCH else (None,) * 4
+            found[row] = None if thing == NO_MATCH else (image, label, found[row][2], box)
+        if thing != NO_MATCH and thing in taken:
+            found[row] = None
+        taken.add(thing)
+    return ordered, [each for each in found if each]
+
+
 def test_the_detection_with_the_higher_score_stays_when_two_are_of_one_object():
     objects = [(1, 0, A), (2, 0, A)]
     above = Scene(objects, [(1, 1, 0.9, A), (1, 0, 0.5, A), (2, 0, 0.4, (200, 200, 9, 9))])

@@ -28,7 +28,12 @@ function frame(host, { label, x, y, height = 260, top = MARGIN.top }) {
   const bottom = height - MARGIN.bottom;
   const toX = (v) => MARGIN.left + ((v - x.min) / (x.max - x.min || 1)) * (right - MARGIN.left);
   const toY = (v) => bottom - ((v - y.min) / (y.max - y.min || 1)) * (bottom - top);
-  const root = svg("svg", { class: "chart", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label });
+  const root = svg("svg", {
+    class: "chart",
+    viewBox: `0 0 ${width} ${height}`,
+    role: "img",
+    "aria-label": label,
+  });
   root.style.maxWidth = `${width}px`;
   for (const v of ticks(y.min, y.max, 5)) {
     root.append(
@@ -39,7 +44,9 @@ function frame(host, { label, x, y, height = 260, top = MARGIN.top }) {
   for (const v of ticks(x.min, x.max, Math.min(10, width / 60))) {
     root.append(svg("text", { x: toX(v), y: bottom + 16, "text-anchor": "middle" }, tickText(v)));
   }
-  root.append(svg("text", { x: (MARGIN.left + right) / 2, y: height - 4, "text-anchor": "middle" }, x.name));
+  root.append(
+    svg("text", { x: (MARGIN.left + right) / 2, y: height - 4, "text-anchor": "middle" }, x.name),
+  );
   return { root, toX, toY, bottom };
 }
 
@@ -58,9 +65,15 @@ function lineChart(host, options) {
       if (exists(y)) path += `${move ? "M" : "L"}${toX(x).toFixed(1)},${toY(y).toFixed(1)}`;
       move = !exists(y);
     }
-    root.append(svg("path", { class: "series", d: path, stroke: color, "stroke-dasharray": dashed && "5 4" }));
+    root.append(
+      svg("path", { class: "series", d: path, stroke: color, "stroke-dasharray": dashed && "5 4" }),
+    );
     if (dots) {
-      root.append(...points.filter(([, y]) => exists(y)).map(([x, y]) => svg("circle", { cx: toX(x), cy: toY(y), r: 3.5, fill: color })));
+      root.append(
+        ...points
+          .filter(([, y]) => exists(y))
+          .map(([x, y]) => svg("circle", { cx: toX(x), cy: toY(y), r: 3.5, fill: color })),
+      );
     }
   }
   if (exists(options.marker)) {
@@ -71,7 +84,11 @@ function lineChart(host, options) {
 }
 
 function legend(series) {
-  const items = series.filter(({ name }) => name).map(({ name, color, dashed }) => html("li", { "--color": color, class: dashed && "dashed" }, name));
+  const items = series
+    .filter(({ name }) => name)
+    .map(({ name, color, dashed }) =>
+      html("li", { "--color": color, class: dashed && "dashed" }, name),
+    );
   return html("ul", { class: "legend" }, items);
 }
 
@@ -79,17 +96,35 @@ function legend(series) {
  * Horizontal bars. Rows are {name, note, value, text, other, otherText}; values from 0 to most.
  */
 function barTable(host, label, rows, most) {
-  const limit = most || Math.max(1e-9, ...rows.flatMap(({ value, other }) => [value || 0, other || 0]));
+  const limit =
+    most || Math.max(1e-9, ...rows.flatMap(({ value, other }) => [value || 0, other || 0]));
   const meter = (value, text, kind) => {
     const bar = html("i", {});
     bar.style.width = `${(78 * Math.max(0, value || 0)) / limit}%`;
-    return html("div", { class: `meter ${kind}` }, exists(value) ? bar : null, html("span", { class: "value" }, text));
+    return html(
+      "div",
+      { class: `meter ${kind}` },
+      exists(value) ? bar : null,
+      html("span", { class: "value" }, text),
+    );
   };
-  const lines = rows.map((row) => html("tr", {},
-    html("th", { scope: "row" }, row.name, row.note ? html("small", {}, row.note) : null),
-    html("td", {}, meter(row.value, row.text, ""), row.otherText === undefined ? null : meter(row.other, row.otherText, "other")),
-  ));
-  host.replaceChildren(html("table", { class: "bars", "aria-label": label }, html("tbody", {}, lines)), runsLegend(rows));
+  const lines = rows.map((row) =>
+    html(
+      "tr",
+      {},
+      html("th", { scope: "row" }, row.name, row.note ? html("small", {}, row.note) : null),
+      html(
+        "td",
+        {},
+        meter(row.value, row.text, ""),
+        row.otherText === undefined ? null : meter(row.other, row.otherText, "other"),
+      ),
+    ),
+  );
+  host.replaceChildren(
+    html("table", { class: "bars", "aria-label": label }, html("tbody", {}, lines)),
+    runsLegend(rows),
+  );
 }
 
 /** Which colour is which run, where two are shown. */

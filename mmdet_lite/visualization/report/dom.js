@@ -4,7 +4,16 @@
 const data = JSON.parse(document.querySelector("#data").textContent);
 const ALL = data.classes.length; // the label of all classes together
 const KIND_NAMES = { bbox: "boxes", segm: "masks" };
-const PALETTE = ["#3b7dd8", "#d98a1f", "#12976f", "#c2649c", "#d4572a", "#35a7d6", "#8a79d6", "#8f8f3a"];
+const PALETTE = [
+  "#3b7dd8",
+  "#d98a1f",
+  "#12976f",
+  "#c2649c",
+  "#d4572a",
+  "#35a7d6",
+  "#8a79d6",
+  "#8f8f3a",
+];
 
 const state = {
   kind: Object.keys(data.kinds)[0],
@@ -43,7 +52,9 @@ function fill(element, attributes, children) {
     else if (name.startsWith("--")) element.style.setProperty(name, value);
     else element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
+  element.append(
+    ...children.flat(Infinity).filter((child) => child !== null && child !== undefined),
+  );
   return element;
 }
 

@@ -3,17 +3,38 @@
 function setUpControls() {
   const kinds = Object.keys(data.kinds);
   select("#kind").hidden = kinds.length < 2;
-  select("#kind").append(...kinds.map((kind) => html("label", {},
-    html("input", { type: "radio", name: "kind", value: kind, checked: kind === state.kind, onchange: () => change("kind", kind) }),
-    html("span", {}, KIND_NAMES[kind]))));
-  const labels = data.classes.map((_, label) => label).sort((a, b) => className(a).localeCompare(className(b)));
-  select("#class").append(...[ALL, ...labels].map((label) => html("option", { value: label }, className(label))));
-  select("#class").addEventListener("change", (event) => change("label", Number(event.target.value)));
+  select("#kind").append(
+    ...kinds.map((kind) =>
+      html(
+        "label",
+        {},
+        html("input", {
+          type: "radio",
+          name: "kind",
+          value: kind,
+          checked: kind === state.kind,
+          onchange: () => change("kind", kind),
+        }),
+        html("span", {}, KIND_NAMES[kind]),
+      ),
+    ),
+  );
+  const labels = data.classes
+    .map((_, label) => label)
+    .sort((a, b) => className(a).localeCompare(className(b)));
+  select("#class").append(
+    ...[ALL, ...labels].map((label) => html("option", { value: label }, className(label))),
+  );
+  select("#class").addEventListener("change", (event) =>
+    change("label", Number(event.target.value)),
+  );
   const ious = [...data.iou_thresholds.map((iou) => iou.toFixed(2)), "mean of all"];
   select("#iou").append(...ious.map((name, i) => html("option", { value: i }, name)));
   select("#iou").addEventListener("change", (event) => change("iou", Number(event.target.value)));
   select("#score").value = state.score;
-  select("#score").addEventListener("input", (event) => change("score", Number(event.target.value)));
+  select("#score").addEventListener("input", (event) =>
+    change("score", Number(event.target.value)),
+  );
   select("#best-f1").addEventListener("click", () => {
     select("#score").value = bestF1(countsByScore(state.label));
     change("score", Number(select("#score").value));
@@ -39,11 +60,15 @@ function drawTitle() {
 
 setUpControls();
 drawTitle();
-draws(["score"], () => { select("#score-text").textContent = threshold().toFixed(2); });
+draws(["score"], () => {
+  select("#score-text").textContent = threshold().toFixed(2);
+});
 draws(["kind"], drawSummary);
 draws(["kind", "label", "score"], drawCounts);
 const drawScoreTable = classTable(select("#score-classes"), "score-table", scoreColumns(), 2);
-draws(["kind", "label", "score"], () => { if (select("#score-details").open) drawScoreTable(); });
+draws(["kind", "label", "score"], () => {
+  if (select("#score-details").open) drawScoreTable();
+});
 select("#score-details").addEventListener("toggle", () => redraw("score"));
 draws(["kind"], drawErrors);
 draws(["kind"], drawCompared);

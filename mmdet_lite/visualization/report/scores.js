@@ -5,7 +5,7 @@ function countsByScore(label) {
   const { scores, classes } = numbers();
   const labels = label === ALL ? data.classes.map((_, each) => each) : [label];
   const objects = labels.reduce((sum, each) => sum + classes.objects[each], 0);
-  const rows = data.score_thresholds.map(() => ({ right: 0, wrong: 0 }));
+  const rows = new Array(data.score_thresholds.length);
   let right = 0;
   let wrong = 0;
   for (let i = rows.length - 1; i >= 0; i -= 1) {
@@ -36,7 +36,8 @@ function bestF1(rows) {
 function drawCounts() {
   const rows = countsByScore(state.label);
   const now = rows[state.score];
-  const entry = (name, id, text, side) => html("div", {}, html("dt", {}, name), html("dd", { id, class: side }, text));
+  const entry = (name, id, text, side) =>
+    html("div", {}, html("dt", {}, name), html("dd", { id, class: side }, text));
   select("#counts").replaceChildren(
     entry("true (TP)", "count-true", count(now.right), "true"),
     entry("false (FP)", "count-false", count(now.wrong), "false"),
@@ -97,7 +98,8 @@ function confusionMatrix() {
     const { right, wrong } = detectionsFrom(label);
     const column = matrix.reduce((sum, row) => sum + row[label], 0);
     matrix[ALL][label] = right + wrong - column;
-    matrix[label][ALL] = numbers().classes.objects[label] - matrix[label].reduce((a, b) => a + b, 0);
+    matrix[label][ALL] =
+      numbers().classes.objects[label] - matrix[label].reduce((a, b) => a + b, 0);
   }
   return matrix;
 }
@@ -114,7 +116,8 @@ function drawConfusion() {
   const names = [...data.classes, "background"];
   const draw = ALL <= MOST_IN_TABLE ? confusionTable : confusionCells;
   select("#confusion").replaceChildren(draw(matrix, names));
-  const pairs = matrix.flatMap((row, i) => row.map((value, j) => ({ i, j, value })))
+  const pairs = matrix
+    .flatMap((row, i) => row.map((value, j) => ({ i, j, value })))
     .filter(({ i, j, value }) => i !== j && value > 0)
     .sort((a, b) => b.value - a.value)
     .slice(0, 12);
@@ -122,7 +125,11 @@ function drawConfusion() {
     if (i === ALL) return `background taken for ${names[j]}`;
     return j === ALL ? `${names[i]} missed` : `${names[i]} taken for ${names[j]}`;
   };
-  const rows = pairs.map((pair) => ({ name: say(pair), value: pair.value, text: count(pair.value) }));
+  const rows = pairs.map((pair) => ({
+    name: say(pair),
+    value: pair.value,
+    text: count(pair.value),
+  }));
   barTable(select("#confusions"), "Most frequent confusions", rows);
 }
 
@@ -132,32 +139,73 @@ function shareOf(row, value) {
 }
 
 function confusionTable(matrix, names) {
-  const head = html("tr", {}, html("th", {}, "object ↓ detection →"), names.map((name) => html("th", { scope: "col", title: name }, name)));
-  const rows = matrix.map((row, i) => html("tr", {},
-    html("th", { scope: "row", title: names[i] }, names[i]),
-    row.map((value, j) => {
-      if (i === ALL && j === ALL) return html("td", {}, "");
-      const share = shareOf(row, value);
-      const look = [share > 0.55 ? "strong" : "", value ? "" : "zero"].join(" ").trim();
-      return html("td", {
-        class: look,
-        "--share": share.toFixed(3),
-        "--hue": i === j ? "var(--bar)" : "var(--other)",
-        title: `${names[i]} → ${names[j]}: ${count(value)} (${percent(share)} of the row)`,
-      }, count(value));
-    })));
-  return html("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Confusion matrix" },
-    html("table", { class: "matrix" }, html("thead", {}, head), html("tbody", {}, rows)));
+  const head = html(
+    "tr",
+    {},
+    html("th", {}, "object ↓ detection →"),
+    names.map((name) => html("th", { scope: "col", title: name }, name)),
+  );
+  const rows = matrix.map((row, i) =>
+    html(
+      "tr",
+      {},
+      html("th", { scope: "row", title: names[i] }, names[i]),
+      row.map((value, j) => {
+        if (i === ALL && j === ALL) return html("td", {}, "");
+        const share = shareOf(row, value);
+        const look = [share > 0.55 ? "strong" : "", value ? "" : "zero"].join(" ").trim();
+        return html(
+          "td",
+          {
+            class: look,
+            "--share": share.toFixed(3),
+            "--hue": i === j ? "var(--bar)" : "var(--other)",
+            title: `${names[i]} → ${names[j]}: ${count(value)} (${percent(share)} of the row)`,
+          },
+          count(value),
+        );
+      }),
+    ),
+  );
+  return html(
+    "div",
+    { class: "scroll", tabindex: 0, role: "region", "aria-label": "Confusion matrix" },
+    html("table", { class: "matrix" }, html("thead", {}, head), html("tbody", {}, rows)),
+  );
 }
 
 function confusionCells(matrix, names) {
   const size = names.length;
-  const root = svg("svg", { class: "cells", viewBox: `0 0 ${size} ${size}`, role: "img", "aria-label": "Confusion matrix: rows are objects, columns detections, the last ones background" });
-  matrix.forEach((row, i) => row.forEach((value, j) => {
-    if (!value) return;
-    const share = shareOf(row, value);
-    root.append(svg("rect", { x: j, y: i, width: 1, height: 1, fill: i === j ? "var(--bar)" : "var(--other)", "fill-opacity": Math.min(1, 0.08 + share).toFixed(3) },
-      svg("title", {}, `${names[i]} → ${names[j]}: ${count(value)} (${percent(share)} of the row)`)));
-  }));
+  const root = svg("svg", {
+    class: "cells",
+    viewBox: `0 0 ${size} ${size}`,
+    role: "img",
+    "aria-label":
+      "Confusion matrix: rows are objects, columns detections, the last ones background",
+  });
+  matrix.forEach((row, i) =>
+    row.forEach((value, j) => {
+      if (!value) return;
+      const share = shareOf(row, value);
+      root.append(
+        svg(
+          "rect",
+          {
+            x: j,
+            y: i,
+            width: 1,
+            height: 1,
+            fill: i === j ? "var(--bar)" : "var(--other)",
+            "fill-opacity": Math.min(1, 0.08 + share).toFixed(3),
+          },
+          svg(
+            "title",
+            {},
+            `${names[i]} → ${names[j]}: ${count(value)} (${percent(share)} of the row)`,
+          ),
+        ),
+      );
+    }),
+  );
   return root;
 }
