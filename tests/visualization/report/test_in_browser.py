@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
-from evaluation_scenes import random_scene
+from evaluation_scenes import Scene, random_scene
 
 from mmdet_lite.apis.report import ReportRequest, prepare_report, write_report
 from mmdet_lite.data.shapes_dataset import ShapesDataset
@@ -28,6 +30,16 @@ class Dataset:
         return self._pictures.load(index)
 
 
+def write_page(folder, scene, compare=None):
+    """The report of a scene's detections."""
+    metric, dataset = CocoMetric(), Dataset(scene)
+    metric.prepare(dataset)
+    request = ReportRequest(folder, "<i>config</i>", folder / "x.pth", 0.3, compare)
+    compared_with = prepare_report(request, metric)
+    metric.compute(scene.results())
+    return write_report(request, metric, dataset, compared_with)
+
+
 @pytest.fixture(scope="module")
 def page_file(tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
@@ -36,13 +48,8 @@ def page_file(tmp_path_factory):
     for kind in ("bbox", "segm"):
         path = folder / f"other.{kind}.json"
         write_json(other, scene.category_ids, kind == "segm", path)
-    metric, dataset = CocoMetric(), Dataset(scene)
-    metric.prepare(dataset)
     (folder / "log.jsonl").write_text('{"mode":"train","iter":1,"loss":2.0,"lr":0.1}\n')
-    request = ReportRequest(folder, "<i>config</i>", folder / "x.pth", 0.3, folder / "other")
-    compared_with = prepare_report(request, metric)
-    metric.compute(scene.results())
-    return write_report(request, metric, dataset, compared_with)
+    return write_page(folder, scene, folder / "other")
 
 
 @pytest.fixture(scope="module")
@@ -59,19 +66,26 @@ def chromium():
         browser.close()
 
 
-@pytest.fixture
-def page(chromium, page_file):
+@contextmanager
+def opened(chromium, path):
+    """A page in a window of its own; afterwards nothing was said or fetched."""
     context = chromium.new_context(viewport={"width": 1200, "height": 900})
     page = context.new_page()
     said = []
     page.on("console", lambda message: said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))
     page.on("request", lambda request: said.append(request.url))
-    page.goto(page_file.as_uri())
-    said.remove(page_file.as_uri())
+    page.goto(path.as_uri())
+    said.remove(path.as_uri())
     yield page
     assert [line for line in said if not line.startswith("data:")] == []
     context.close()
+
+
+@pytest.fixture
+def page(chromium, page_file):
+    with opened(chromium, page_file) as page:
+        yield page
 
 
 def number(page, selector):
@@ -169,3 +183,24 @@ def test_it_fits_a_phone(page, scheme):
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (background == "rgb(247, 247, 245)") == (scheme == "light")
+
+
+BOX = (10, 10, 50, 50)
+
+
+@pytest.mark.parametrize(
+    ("objects", "found", "shown"),
+    [
+        ([], [], ("–", "0", "0", "0")),
+        ([(1, 0, BOX)], [], ("0.000", "0", "0", "1")),
+        ([], [(1, 0, 0.9, BOX)], ("–", "0", "1", "0")),
+    ],
+)
+def test_nothing_found_or_nothing_to_find(chromium, tmp_path, objects, found, shown):
+    path = write_page(tmp_path, Scene(objects, found))
+    with opened(chromium, path) as page:
+        cells = ("#tile-mAP", "#count-true", "#count-false", "#count-missed")
+        assert tuple(page.text_content(cell) for cell in cells) == shown
+        for label in ("0", "1"):
+            page.select_option("#class", label)
+        page.check("input[value=segm]")
