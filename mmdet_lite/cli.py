@@ -154,7 +154,12 @@ def _train(args: argparse.Namespace) -> None:
 def _test_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     parser.add_argument("checkpoint", help="checkpoint file, or zoo:NAME")
-    parser.add_argument("--work-dir", metavar="DIR", help="write the metrics to DIR/metrics.json")
+    parser.add_argument(
+        "--work-dir",
+        metavar="DIR",
+        help="write the metrics to DIR/metrics.json; a report shows the training log there, or "
+        "else that beside the checkpoint",
+    )
     parser.add_argument("--out-metrics", metavar="FILE", help="write the metrics as JSON")
     parser.add_argument(
         "--out",
@@ -166,7 +171,21 @@ def _test_arguments(parser: argparse.ArgumentParser) -> None:
         "--show-num", type=positive, default=50, help="how many pictures at most (50)"
     )
     parser.add_argument(
-        "--show-score-thr", type=float, default=0.3, help="draw detections from this score on (0.3)"
+        "--show-score-thr",
+        type=float,
+        default=0.3,
+        help="draw detections from this score on; a report judges images at it (0.3)",
+    )
+    parser.add_argument(
+        "--report",
+        metavar="DIR",
+        help="write DIR/report.html, a page to look at: curves, errors, confusions, pictures",
+    )
+    parser.add_argument(
+        "--compare",
+        metavar="OTHER",
+        help="show another run beside this one in the report: the folder of its report, or its "
+        "detections as --out writes them (the file or the PREFIX)",
     )
     parser.add_argument(
         "--tta",
@@ -195,6 +214,9 @@ def _test(args: argparse.Namespace) -> None:
             args.show_num,
             args.show_score_thr,
             args.tta,
+            args.report,
+            args.compare,
+            args.work_dir,
         )
 
 

@@ -3,6 +3,7 @@ the command line called in this process, how many examples a property is tried o
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 from collections.abc import Callable
@@ -28,12 +29,20 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     reasons = {
         "needs_gpu": None if torch.cuda.is_available() else "no CUDA device",
+        "needs_browser": None if _browser() else "no Chromium with playwright",
         "needs_compiler": None if shutil.which("c++") or shutil.which("g++") else "no C++ compiler",
     }
     for item in items:
         for mark, reason in reasons.items():
             if reason and item.get_closest_marker(mark):
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _browser() -> str | None:
+    """Path of a Chromium, if there is what drives it."""
+    if importlib.util.find_spec("playwright") is None:
+        return None
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ from mmdet_lite.apis.build import (
 )
 from mmdet_lite.apis.classes import check_classes, check_same_classes, fill_num_classes
 from mmdet_lite.apis.config import read_timeout, require
+from mmdet_lite.apis.report import ReportRequest, prepare_report, write_report
 from mmdet_lite.apis.tta import build_tta, read_tta
 from mmdet_lite.data.dataset import DetectionDataset
 from mmdet_lite.data.loader import DetectionLoader
@@ -48,6 +49,9 @@ def test(
     show_num: int = 50,
     show_score_thr: float = 0.3,
     tta: bool = False,
+    report_dir: str | Path | None = None,
+    compare: str | Path | None = None,
+    work_dir: str | Path | None = None,
 ) -> dict[str, float]:
     """Evaluate a checkpoint on ``test_data``.
 
@@ -60,28 +64,42 @@ def test(
         show_num: how many pictures at most.
         show_score_thr: detections below are not drawn.
         tta: show the model every image in the views of the section ``tta``.
+        report_dir: folder for a page about the evaluation, see docs/report.md; images are judged
+            at ``show_score_thr``.
+        compare: another run for the page, as
+            :func:`mmdet_lite.evaluation.other_run.find_files` takes it.
+        work_dir: the run whose training curves the page shows; without a log there, that of the
+            checkpoint.
 
     Returns:
         The metrics by name.
 
     Raises:
         ValueError: the config is incomplete, or checkpoint, model and data do not fit together:
-            class names and their order too, where the checkpoint knows them.
+            class names and their order too, where the checkpoint knows them. Or
+            ``compare`` is given without ``report_dir``.
     """
     require(cfg, ("model", "test_data", "metric"))
+    if compare is not None and report_dir is None:
+        raise ValueError(f"--compare {compare}: goes with --report DIR, which it is shown in")
     views = read_tta(cfg) if tta else None
     for path in (out_metrics, out):  # now, and not after the whole evaluation
         if path is not None:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
     device = choose_device()
-    path = read_path(checkpoint, "checkpoint")
-    content = load_checkpoint(path)
+    weights = read_path(checkpoint, "checkpoint")
+    content = load_checkpoint(weights)
     dataset = build_dataset(cfg, "test", seed=0)
     _check_trained_classes(content, dataset, str(checkpoint))
     model = build_model(fill_num_classes(cfg, dataset.classes, "test_data"))
     check_classes(model, dataset, "test")
-    load_exactly(model, find_weights(content, str(path)), str(path))
+    load_exactly(model, find_weights(content, str(weights)), str(weights))
     metric = build_metric(cfg, dataset, model, "test")
+    request = None
+    if report_dir is not None:
+        name, score = Path(cfg.filename or "evaluation").stem, show_score_thr
+        request = ReportRequest(report_dir, name, weights, score, compare, work_dir)
+        compared_with = prepare_report(request, metric) if is_main() else None
     model = prepare_model(model, cfg, device)
     if views is None:
         loader = build_eval(cfg, dataset, "test")
@@ -101,6 +119,8 @@ def test(
             logger.info("wrote %s", file)
     if show_dir is not None:
         save_pictures(metric, dataset, show_dir, show_num, show_score_thr)
+    if request is not None:
+        write_report(request, metric, dataset, compared_with)
     return metrics
 
 

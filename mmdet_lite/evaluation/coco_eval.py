@@ -151,11 +151,40 @@ def summarize_classes(
         classes: the K names, by label.
         category_ids: the data set's category id of each label.
     """
-    places = np.searchsorted(sorted(category_ids), category_ids)
     return {
         f"{prefix}_AP/{name}": _mean(precision[:, :, place, 0, -1])
-        for name, place in zip(classes, places, strict=True)
+        for name, place in zip(classes, _places(category_ids), strict=True)
     }
+
+
+def class_columns(
+    precision: np.ndarray, recall: np.ndarray, category_ids: Sequence[int]
+) -> dict[str, np.ndarray]:
+    """COCO's figures of every class at the largest number of detections.
+
+    Args:
+        precision: (T, R, K, A, M).
+        recall: (T, K, A, M).
+        category_ids: the data set's category id of each label.
+
+    Returns:
+        (K,) values by label, of 'AP', 'AP_50', 'AP_75', 'AP_s', 'AP_m', 'AP_l' and 'AR'.
+    """
+    by_label = by_label_curves(precision, category_ids)  # (K, T, R, A)
+    found = recall[..., -1].transpose(1, 0, 2)[_places(category_ids)]  # (K, T, A)
+    columns = {
+        "AP": by_label[..., 0],
+        "AP_50": by_label[:, _IOU_50, :, 0],
+        "AP_75": by_label[:, _IOU_75, :, 0],
+        **{f"AP{area}": by_label[..., index] for index, area in enumerate(_AREAS) if index},
+        "AR": found[..., 0],
+    }
+    return {name: np.array([_mean(row) for row in rows]) for name, rows in columns.items()}
+
+
+def by_label_curves(precision: np.ndarray, category_ids: Sequence[int]) -> np.ndarray:
+    """Precision at the largest number of detections, classes first and by label: (K, T, R, A)."""
+    return precision[..., -1].transpose(2, 0, 1, 3)[_places(category_ids)]
 
 
 @contextmanager
@@ -219,6 +248,11 @@ def _detection_annotations(
 def _index(images: list[dict], categories: list[dict], annotations: list[dict]) -> COCO:
     tables = {"images": images, "categories": categories, "annotations": annotations}
     return COCO(tables, print_function=_quiet)
+
+
+def _places(category_ids: Sequence[int]) -> np.ndarray:
+    """Where the evaluation has the class of each label."""
+    return np.searchsorted(sorted(category_ids), category_ids)
 
 
 def _mean(values: np.ndarray) -> float:

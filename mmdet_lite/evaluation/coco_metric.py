@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mmdet_lite.evaluation import coco_eval
+from mmdet_lite.evaluation.coco_results import CocoResults
 from mmdet_lite.evaluation.detection_metric import DetectionMetric
 from mmdet_lite.registry import METRICS
 
@@ -29,6 +30,12 @@ class CocoMetric(DetectionMetric):
             precision is that at the last.
         classwise: also report the average precision of every class.
 
+    Attributes:
+        ground_truth: COCO's index of the objects that count; there after ``prepare``.
+        keeps_curves: keep what the figures of ``compute`` are means of; large with many classes.
+        curves: by metric, the last ``compute``'s precision (T, R, K, A, M) and recall (T, K, A, M)
+            as :func:`mmdet_lite.evaluation.coco_eval.evaluate` gives them, if they are kept.
+
     Raises:
         ValueError: ``metrics`` is empty or names an unknown metric.
     """
@@ -45,6 +52,8 @@ class CocoMetric(DetectionMetric):
         super().__init__(metrics)
         self.max_detections = tuple(sorted(max_detections))
         self.classwise = classwise
+        self.keeps_curves = False
+        self.curves: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
     def names(self) -> list[str]:
         """The keys that ``compute`` will give, the main one first; after ``prepare``."""
@@ -55,13 +64,20 @@ class CocoMetric(DetectionMetric):
             names += self._summarize(metric, precision, recall)
         return names
 
+    def compute(self, results: CocoResults) -> dict[str, float]:
+        """Evaluate; see :class:`DetectionMetric`."""
+        self.curves = {}
+        return super().compute(results)
+
     def _index(self, coco_dict: dict, annotations: list[dict]) -> None:
-        self._ground_truth = coco_eval.index_ground_truth(coco_dict, annotations)
+        self.ground_truth = coco_eval.index_ground_truth(coco_dict, annotations)
 
     def _compute_metric(self, metric: str) -> dict[str, float]:
         precision, recall = coco_eval.evaluate(
-            self._ground_truth, self.computed, metric, self.category_ids, self._numbers(metric)
+            self.ground_truth, self.computed, metric, self.category_ids, self._numbers(metric)
         )
+        if self.keeps_curves:
+            self.curves[metric] = precision, recall
         return self._summarize(metric, precision, recall)
 
     def _numbers(self, metric: str) -> tuple[int, ...]:
