@@ -10,6 +10,7 @@ from reference import ROOT, Arrays, close, close_boxes, load_json, make_batch, m
 
 from mmdet_lite.models.assigners import MaxIoUAssigner
 from mmdet_lite.registry import MODELS, build
+from mmdet_lite.structures.packed_bitmaps import PackedBitmaps
 from mmdet_lite.structures.pasting import paste_masks
 
 REF = Arrays("e2e_mask_rcnn")
@@ -128,7 +129,7 @@ def batch():
     gt = make_gt(
         [REF[f"{tag}_gt_bboxes"] for tag in TAGS],
         [REF[f"{tag}_gt_labels"] for tag in TAGS],
-        masks=padded,
+        masks=PackedBitmaps.pack(padded),
     )
     shapes = [REF.size(f"{tag}_img_shape") for tag in TAGS]
     return make_batch(REF["img"], shapes, [REF.size(f"{tag}_pad_shape") for tag in TAGS], gt)
