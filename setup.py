@@ -18,7 +18,11 @@ setup(
     python_requires=">=3.10",
     packages=[*find_packages(include=["mmdet_lite", "mmdet_lite.*"]), "mmdet_lite.configs"],
     package_dir={"mmdet_lite.configs": "configs"},
-    package_data={"mmdet_lite.configs": ["**/*.py"], "mmdet_lite.compat": ["*.json"]},
+    package_data={
+        "mmdet_lite.configs": ["**/*.py"],
+        "mmdet_lite.compat": ["*.json"],
+        "mmdet_lite.assignment": ["page.*"],
+    },
     install_requires=[
         "torch>=2.6",
         "torchvision>=0.21",
