@@ -21,7 +21,7 @@ setup(
     package_data={
         "mmdet_lite.configs": ["**/*.py"],
         "mmdet_lite.compat": ["*.json"],
-        "mmdet_lite.assignment": ["page.*"],
+        "mmdet_lite.assignment": ["*.html", "*.css", "*.js"],
     },
     install_requires=[
         "torch>=2.6",

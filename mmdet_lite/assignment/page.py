@@ -41,6 +41,7 @@ def make_page(scene: Scene) -> str:
     parts = {
         "title": html.escape("Targets of " + " and ".join(s.name for s in scene.systems)),
         "style": here.joinpath("page.css").read_text(encoding="utf-8"),
+        "panel": here.joinpath("panel.js").read_text(encoding="utf-8"),
         "script": here.joinpath("page.js").read_text(encoding="utf-8"),
         # "</script>" in a name must not end the element, "<!--" not begin a comment.
         "data": json.dumps(_content(scene), separators=(",", ":")).replace("<", "\\u003c"),

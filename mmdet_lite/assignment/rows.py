@@ -57,32 +57,36 @@ def read_rows(captured: Captured, image: int, is_here: Tensor) -> Rows:
         is_here: (A,) bool, the others are padding.
     """
     targets = captured.decision.targets
-    weights = captured.box_weights
-    if weights is not None:
-        shape = targets.valid.shape if isinstance(targets, EntryTargets) else targets.is_pos.shape
-        weights = weights.reshape(shape)[image].float()
+    weights = _box_weights(captured, image)
     if isinstance(targets, EntryTargets):
         return _of_entries(captured, image, weights)
     assigned = captured.decision.assigned_gt[image]
     status = torch.full_like(assigned, _BACKGROUND)
     status[(assigned == IGNORE) & is_here] = Status.IGNORED
-    score, weight = (torch.full(assigned.shape, torch.nan, device=assigned.device) for _ in "sw")
+    is_pos = targets.is_pos[image]
     if isinstance(targets, BoxTargets):
         status[assigned >= 0] = Status.UNSAMPLED
-        valid, is_pos = targets.valid[image], targets.is_pos[image]
-        status[targets.inds[image][valid & ~is_pos]] = Status.NEGATIVE
-        inds = targets.inds[image][is_pos]
-        score[inds] = 1
+        status[targets.inds[image][targets.valid[image] & ~is_pos]] = Status.NEGATIVE
+        inds, scores = targets.inds[image][is_pos], 1.0
     else:
-        is_pos = targets.is_pos[image]
-        inds = is_pos.nonzero()[:, 0]
-        score[inds] = targets.scores[image][is_pos]
+        inds, scores = is_pos.nonzero()[:, 0], targets.scores[image][is_pos]
     status[inds] = Status.POSITIVE
+    score, weight = (torch.full(assigned.shape, torch.nan, device=assigned.device) for _ in "sw")
+    score[inds] = scores
     if weights is not None:
         weight[inds] = weights[is_pos]
     shown = (status != _BACKGROUND).nonzero()[:, 0]
     gt = torch.where(assigned >= 0, assigned, -1)
     return Rows(shown, status[shown], gt[shown], score[shown], weight[shown])
+
+
+def _box_weights(captured: Captured, image: int) -> Tensor | None:
+    """Of one image, in the shape of its targets; None where the loss got none for each row."""
+    targets, weights = captured.decision.targets, captured.box_weights
+    rows = targets.valid if isinstance(targets, EntryTargets) else targets.is_pos
+    if weights is None or weights.numel() != rows.numel():
+        return None
+    return weights.reshape(rows.shape)[image].float()
 
 
 def _of_entries(captured: Captured, image: int, weights: Tensor | None) -> Rows:

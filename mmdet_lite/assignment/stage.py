@@ -120,6 +120,9 @@ def read_stages(
         captured: of :func:`mmdet_lite.assignment.capture.capture`.
         batch: that was given to it.
         image: its row of the batch.
+
+    Raises:
+        ValueError: the RoI head pools by other means than levels.
     """
     gt_boxes = batch.gt.boxes[image][batch.gt.valid[image]]
     of_rois = [one.decision.priors is None for one in captured]
@@ -176,6 +179,11 @@ def _priors(one: Captured, batch: Batch, image: int) -> _All:
 
 def _rois(one: Captured, image: int, extractor: nn.Module) -> _All:
     boxes = one.decision.boxes[image]
+    if not hasattr(extractor, "map_levels"):
+        raise ValueError(
+            f"model.roi_head.bbox_roi_extractor is {type(extractor).__name__}, which does not tell "
+            "by map_levels() from which level it pools a box; give it this method of RoIExtractor"
+        )
     return _All(
         boxes=boxes,
         ids=one.decision.ids[image],
