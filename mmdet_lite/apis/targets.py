@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from mmengine.config import Config
-from torch import nn
+from torch import Tensor, nn
 
 from mmdet_lite.apis.build import (
     build_dataset,
@@ -34,7 +34,7 @@ from mmdet_lite.data.loader import build_train_loader
 from mmdet_lite.engine.checkpoint import load_checkpoint
 from mmdet_lite.engine.randomness import seed_everything, seed_step
 from mmdet_lite.engine.settings import AUTOCAST_DTYPES
-from mmdet_lite.engine.weights import class_names, find_weights, load_exactly
+from mmdet_lite.engine.weights import check_fit, class_names, find_weights
 from mmdet_lite.structures.samples import Batch, to_device
 
 logger = logging.getLogger("mmdet_lite")
@@ -91,8 +91,6 @@ def show_targets(
     if epoch < 0:
         raise ValueError(f"--epoch must be 0 or larger, got {epoch}")
     seed = read_seed(cfg)
-    paths = [read_path(path, "--checkpoint") for path in checkpoints]
-    against_paths = [read_path(path, "--against-checkpoint") for path in against_checkpoints]
     seed_everything(seed)
     dataset = build_dataset(cfg, "train", seed)
     if not 0 <= index < len(dataset):
@@ -100,18 +98,22 @@ def show_targets(
             f"--index {index}: train_data has {len(dataset)} images, choose from 0 to "
             f"{len(dataset) - 1}"
         )
-    models = [_build(cfg, dataset)]
+    first = _Subject(cfg, _build(cfg, dataset))
+    first.add(checkpoints, "--checkpoint", dataset)
+    subjects = [first]
     if against is not None:
-        models.append(_build_other(against, dataset, seed))
+        subjects.append(_Subject(against, _build_other(against, dataset, seed)))
+        subjects[1].add(against_checkpoints, "--against-checkpoint", dataset)
     step = find_step(cfg, dataset, index, epoch)
-    batch = load_batch([cfg], dataset, models[0], step)
-    systems = [_system(cfg, models[0], batch, step, seed, paths, dataset)]
-    if against is not None:
-        same = load_batch([cfg, against], dataset, models[1], step)
-        systems.append(_system(against, models[1], same, step, seed, against_paths, dataset))
-    scene = _scene(batch, step, epoch, dataset, systems)
-    name = f"{systems[0].name}_image_{batch.metas[step.row].image_id}"
-    name += f"_against_{systems[1].name}" if against is not None else ""
+    cfgs = [subject.cfg for subject in subjects]
+    batches = [load_batch(cfgs, dataset, subject.model, step) for subject in subjects]
+    systems = [
+        _system(subject, batch, step, seed)
+        for subject, batch in zip(subjects, batches, strict=True)
+    ]
+    scene = _scene(batches[0], step, epoch, dataset, systems)
+    name = "_against_".join(system.name for system in systems)
+    name += f"_image_{batches[0].metas[step.row].image_id}"
     files = [Path(out_dir) / f"{name}{suffix}" for suffix in (".png", ".html")]
     save_picture(scene, files[0])
     write_page(scene, files[1])
@@ -154,6 +156,26 @@ def load_batch(
     return next(iter(loader))
 
 
+@dataclass
+class _Subject:
+    """A model that is shown, untrained and with weights by their names."""
+
+    cfg: Config
+    model: nn.Module
+    weights: list[tuple[str, dict[str, Tensor]]] = field(default_factory=list)
+
+    def add(self, files: Sequence[str | Path], what: str, dataset: DetectionDataset) -> None:
+        """Read weights as they are trained, by which training assigns, and not their average."""
+        for file in files:
+            path = read_path(file, what)
+            content = load_checkpoint(path)
+            weights = find_weights(content, str(path), averaged=False)
+            check_fit(self.model, weights, str(path))
+            if (classes := class_names(content)) is not None:
+                check_same_classes(classes, dataset, str(path), "train")
+            self.weights.append((path.stem, weights))
+
+
 def _build(cfg: Config, dataset: DetectionDataset) -> nn.Module:
     model = build_model(cfg)
     check_classes(model, dataset, "train")
@@ -172,38 +194,20 @@ def _build_other(cfg: Config, dataset: DetectionDataset, seed: int) -> nn.Module
         ) from error
 
 
-def _system(
-    cfg: Config,
-    model: nn.Module,
-    batch: Batch,
-    step: Step,
-    seed: int,
-    checkpoints: Sequence[Path],
-    dataset: DetectionDataset,
-) -> System:
-    """The untrained model, then each of its checkpoints."""
-    device = choose_device()
-    model = prepare_model(model, cfg, device)
-    on_device = to_device(batch, device)
+def _system(subject: _Subject, batch: Batch, step: Step, seed: int) -> System:
+    """The untrained model, then with each of its weights."""
+    name, device = _name(subject.cfg), choose_device()
+    model = prepare_model(subject.model, subject.cfg, device)
+    batch = to_device(batch, device)
     frames = []
-    for path in (None, *checkpoints):
-        if path is not None:
-            _load(model, path, dataset)
-        label = UNTRAINED if path is None else path.stem
-        logger.info("%s, %s: one training step", _name(cfg), label)
+    for label, weights in [(UNTRAINED, None), *subject.weights]:
+        if weights is not None:
+            model.load_state_dict(weights)
+        logger.info("%s, %s: one training step", name, label)
         seed_step(seed, step.iteration)
-        captured = capture(model, on_device, AUTOCAST_DTYPES[precision_of(cfg)])
-        frames.append(Frame(label, read_stages(model, captured, on_device, step.row)))
-    return System(_name(cfg), frames)
-
-
-def _load(model: nn.Module, path: Path, dataset: DetectionDataset) -> None:
-    """The weights as they are trained, by which training assigns, and not their average."""
-    content = load_checkpoint(path)
-    load_exactly(model, find_weights(content, str(path), averaged=False), str(path))
-    classes = class_names(content)
-    if classes is not None:
-        check_same_classes(classes, dataset, str(path), "train")
+        captured = capture(model, batch, AUTOCAST_DTYPES[precision_of(subject.cfg)])
+        frames.append(Frame(label, read_stages(model, captured, batch, step.row)))
+    return System(name, frames)
 
 
 def _name(cfg: Config) -> str:

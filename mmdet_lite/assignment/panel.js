@@ -140,7 +140,8 @@ class Panel {
   add(i, row) {
     const mark = draw("g", { class: `mark ${STATUS[row.status]}`, "data-row": i });
     const color = this.color(row);
-    mark.append(draw("circle", { class: "ring", r: 1, fill: color }));
+    if (row.status < 2) mark.append(draw("circle", { class: "under", r: 1 }));
+    mark.append(draw("circle", { class: "ring", r: 1, fill: color, stroke: color }));
     if (row.status === 0) {
       mark.append(draw("circle", { class: "fill", r: Math.sqrt(row.score ?? 1), fill: color }));
     }
