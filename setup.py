@@ -24,6 +24,7 @@ setup(
         "mmdet_lite.compat": ["*.json"],
         "mmdet_lite.doctor": ["page.css", "page.js"],
         "mmdet_lite.visualization.report": ["*.html", "*.css", "*.js"],
+        "mmdet_lite.assignment": ["*.html", "*.css", "*.js"],
     },
     install_requires=[
         "torch>=2.6",

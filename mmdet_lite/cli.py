@@ -395,6 +395,49 @@ def _doctor(args: argparse.Namespace) -> None:
     sys.exit(code)
 
 
+def _targets_arguments(parser: argparse.ArgumentParser) -> None:
+    add_config(parser)
+    parser.add_argument(
+        "--index", type=int, default=0, help="of the image in the training data, from 0 (0)"
+    )
+    parser.add_argument(
+        "--checkpoint",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="weights, in the order of the training; they are shown beside the untrained model",
+    )
+    parser.add_argument(
+        "--against", metavar="CONFIG", help="another config, whose model gets the same image"
+    )
+    parser.add_argument(
+        "--against-checkpoint", nargs="+", default=[], metavar="FILE", help="weights of its model"
+    )
+    parser.add_argument("--epoch", type=int, default=0, help="epoch of the training, from 0")
+    parser.add_argument("--out", default="work_dirs/targets", metavar="DIR", help="folder to write")
+
+
+def _targets(args: argparse.Namespace) -> None:
+    from mmdet_lite.apis.config import load_config
+    from mmdet_lite.apis.targets import show_targets
+    from mmdet_lite.assignment.scene import describe_scene
+
+    log_to_console()
+    if args.against_checkpoint and args.against is None:
+        raise ValueError("--against-checkpoint has the weights of another config: give --against")
+    scene, files = show_targets(
+        load_config(args.config, args.cfg_options),
+        args.index,
+        args.out,
+        args.checkpoint,
+        None if args.against is None else load_config(args.against),
+        args.against_checkpoint,
+        args.epoch,
+    )
+    print(describe_scene(scene))
+    print(f"\nwrote {' and '.join(map(str, files))}")
+
+
 def _anchors_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     parser.add_argument(
@@ -643,6 +686,11 @@ COMMANDS = {
         _doctor_arguments,
         _doctor,
         failure=2,
+    ),
+    "targets": Command(
+        "Show which anchors, points and RoIs learn what in a training image.",
+        _targets_arguments,
+        _targets,
     ),
     "anchors": Command(
         "Say how well YOLO's anchors fit the training data, and find better ones.",

@@ -20,6 +20,7 @@ from mmdet_lite.models.assigners.max_iou_assigner import IGNORE, MaxIoUAssigner
 from mmdet_lite.models.assigners.shape_ratio_assigner import ShapeRatioAssigner
 from mmdet_lite.models.priors.anchor_generator import Priors, pack_prior_id, prior_level
 from mmdet_lite.models.samplers.random_sampler import Sampled
+from mmdet_lite.models.target_record import Decision, is_recording, record
 from mmdet_lite.random_keys import box_keys
 from mmdet_lite.structures.masks import InstanceMasks, crop_and_resize
 from mmdet_lite.structures.packed_bitmaps import PackedBitmaps
@@ -29,7 +30,7 @@ MaskRule = Literal["roi_align", "polygon", "legacy"]
 
 _ANCHOR_STREAM, _ROI_STREAM = 1, 2  # what is drawn for anchors is independent of what is for RoIs
 _BITMAPS_AT_ONCE = 32  # as float32: 137 MB at 800 x 1344
-_GT_LEVEL = 255  # "level" in the identity of ground truths that join the proposals
+GT_LEVEL = 255  # "level" in the identity of ground truths that join the proposals
 
 
 @dataclass
@@ -61,7 +62,7 @@ class BoxTargets:
     @property
     def is_gt(self) -> Tensor:
         """(B, S) bool: the prior is a ground truth that joined the proposals."""
-        return self.valid & (prior_level(self.ids) == _GT_LEVEL)
+        return self.valid & (prior_level(self.ids) == GT_LEVEL)
 
 
 @dataclass
@@ -123,7 +124,7 @@ def dense_target(
     labels = gt.labels.gather(1, gt_index) if num_classes > 1 else gt_index * 0
     # Like the padding's, the box of a negative must not be empty: its logarithm is not finite.
     harmless = torch.cat([gt.boxes.new_zeros(2), gt.boxes.new_ones(2)])
-    return DenseTargets(
+    targets = DenseTargets(
         labels=torch.where(is_pos, labels, num_classes),
         scores=scores,
         weights=torch.where(is_pos, pos_weight, (assigned != IGNORE).float()),
@@ -131,6 +132,10 @@ def dense_target(
         is_pos=is_pos,
         assigned_gt=gt_index,
     )
+    if is_recording():
+        found = Decision(targets, assigner, priors.boxes, priors.ids, assigned, priors, decode())
+        record(found)
+    return targets
 
 
 @dataclass
@@ -184,13 +189,16 @@ def entry_target(
     boxes = torch.cat([center, corners[..., 2:] - corners[..., :2]], dim=-1)
     labels = gt.labels.repeat(1, times) if num_classes > 1 else gt.labels.repeat(1, times) * 0
     of_anchors = sizes.repeat_interleave(num_gt, dim=1)  # (L, N * G, 2)
-    return EntryTargets(
+    targets = EntryTargets(
         inds=inds,
         labels=labels[:, None].expand_as(inds),
         boxes=torch.where(valid[..., None], boxes, 1.0),
         sizes=of_anchors.repeat(1, times // sizes.shape[1], 1) / strides,
         valid=valid,
     )
+    if is_recording():
+        record(Decision(targets, assigner, priors.boxes, priors.ids, None, priors))
+    return targets
 
 
 @torch.no_grad()
@@ -219,7 +227,10 @@ def anchor_target(
     assigned_gt = assigner.assign(priors.boxes, gt, prior_valid)
     sampled = sampler.sample(assigned_gt, box_keys(keys, priors.ids, _ANCHOR_STREAM))
     boxes, ids = priors.boxes.expand(len(keys), -1, 4), priors.ids.expand(len(keys), -1)
-    return _encode(boxes, ids, assigned_gt, sampled, gt, coder, num_classes, pos_weight)
+    targets = _encode(boxes, ids, assigned_gt, sampled, gt, coder, num_classes, pos_weight)
+    if is_recording():
+        record(Decision(targets, assigner, priors.boxes, priors.ids, assigned_gt, priors))
+    return targets
 
 
 @torch.no_grad()
@@ -249,7 +260,7 @@ def bbox_target(
     if sampler.add_gt_as_proposals:
         position = torch.arange(gt.valid.shape[1], device=boxes.device).expand_as(gt.valid)
         boxes = torch.cat([gt.boxes, boxes], dim=1)
-        ids = torch.cat([pack_prior_id(_GT_LEVEL, 0, position, 0), ids], dim=1)
+        ids = torch.cat([pack_prior_id(GT_LEVEL, 0, position, 0), ids], dim=1)
         to_itself = position.masked_fill(~gt.valid, IGNORE)
         assigned_gt = torch.cat([to_itself, assigned_gt], dim=1)
     if hardness is None:
@@ -258,7 +269,10 @@ def bbox_target(
         labels = gt.labels.gather(1, assigned_gt.clamp(min=0))
         preference = hardness(boxes, torch.where(assigned_gt >= 0, labels, num_classes))
     sampled = sampler.sample(assigned_gt, preference)
-    return _encode(boxes, ids, assigned_gt, sampled, gt, coder, num_classes, pos_weight)
+    targets = _encode(boxes, ids, assigned_gt, sampled, gt, coder, num_classes, pos_weight)
+    if is_recording():
+        record(Decision(targets, assigner, boxes, ids, assigned_gt))
+    return targets
 
 
 @torch.no_grad()

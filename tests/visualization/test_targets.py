@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from mmdet_lite.visualization.palette import class_color
-from mmdet_lite.visualization.targets import draw_assignment
+from mmdet_lite.visualization.targets import draw_assignment, spread_apart
 
 IMAGES = Path(__file__).parents[2] / "docs/images"
 POINTS = np.array([[20.0, 20], [60, 60], [90, 20]])
@@ -35,6 +35,24 @@ def test_more_of_a_ring_is_filled_where_the_score_is_higher():
         for score in (0.1, 0.9)
     )
     assert 0 < low < high
+
+
+def test_what_is_ignored_is_a_cross():
+    ignored, negative = (
+        (_draw([-1, assigned, -1], [0, 0, 0])[220:260, 220:260] == 150).all(-1)
+        for assigned in (-2, -1)
+    )
+    assert ignored.any() and negative.any() and (ignored != negative).any()
+
+
+def test_marks_of_one_centre_stand_side_by_side():
+    shifts = spread_apart(np.array([[5.0, 5], [9, 9], [5, 5], [5, 5.01]]))
+    assert shifts[1].tolist() == [0, 0]
+    together = shifts[[0, 2, 3]]
+    apart = np.linalg.norm(together[:, None] - together, axis=2)
+    np.testing.assert_allclose(apart + 1.8 * np.eye(3), 1.8)
+    np.testing.assert_allclose(together.sum(axis=0), 0, atol=1e-9)
+    assert spread_apart(np.zeros((0, 2))).shape == (0, 2)
 
 
 def test_without_objects_only_dots_are_drawn():

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -235,3 +236,10 @@ def pack_prior_id(
 def prior_level(ids: Tensor) -> Tensor:
     """The level in identities that :func:`pack_prior_id` made."""
     return ids >> 48
+
+
+def unpack_prior_ids(
+    ids: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Level, row, column and anchor of identities that :func:`pack_prior_id` made."""
+    return ids >> 48, (ids >> 28) & 0xFFFFF, (ids >> 8) & 0xFFFFF, ids & 0xFF
