@@ -15,13 +15,12 @@ from torch import Tensor, nn
 from mmdet_lite.apis.build import (
     build_dataset,
     build_model,
-    check_classes,
     check_masks,
-    check_same_classes,
     choose_device,
     loader_settings,
     read_path,
 )
+from mmdet_lite.apis.classes import check_classes, check_same_classes, fill_num_classes
 from mmdet_lite.apis.config import read_seed, require
 from mmdet_lite.apis.test import precision_of, prepare_model
 from mmdet_lite.assignment.capture import capture
@@ -177,7 +176,7 @@ class _Subject:
 
 
 def _build(cfg: Config, dataset: DetectionDataset) -> nn.Module:
-    model = build_model(cfg)
+    model = build_model(fill_num_classes(cfg, dataset.classes, "train_data"))
     check_classes(model, dataset, "train")
     check_masks(model, dataset)
     return model
