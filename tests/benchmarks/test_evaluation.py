@@ -54,6 +54,6 @@ def test_other_figures_than_pycocotools_end_the_measurement(monkeypatch):
 
 
 def test_other_masks_than_pycocotools_end_the_measurement(monkeypatch):
-    monkeypatch.setattr("mmdet_lite.evaluation.coco_metric.encode_masks", lambda *_: [b"0"])
+    monkeypatch.setattr("mmdet_lite.evaluation.detection_metric.encode_masks", lambda *_: [b"0"])
     with pytest.raises(AssertionError, match="encoded masks differ"):
         benchmark_evaluation(SMALL)
