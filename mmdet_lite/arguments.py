@@ -30,11 +30,23 @@ def _parse_value(text: str, parser: argparse.ArgumentParser, what: str) -> objec
     try:
         if "{" in text or "dict(" in text:
             return read_literal(text)
+        if " " in text:  # which mmengine takes out, of names and paths too
+            return _read_spaced(text)
         parsed = argparse.Namespace()
         DictAction([what], "pairs", nargs="+")(parser, parsed, [f"value={text}"])
         return parsed.pairs["value"]
     except (ValueError, SyntaxError, AssertionError, RecursionError) as error:
         parser.error(f"{what}: cannot read the value {text!r}: {error}")
+
+
+def _read_spaced(text: str) -> object:
+    """A value with spaces: a Python literal, or else text as it stands."""
+    try:
+        return read_literal(text)
+    except (ValueError, SyntaxError):
+        if text[0] in "[(\"'":
+            raise
+        return text
 
 
 def positive(text: str) -> int:

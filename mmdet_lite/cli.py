@@ -345,6 +345,7 @@ def _doctor_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ann",
         metavar="PATH",
+        action="append",
         help="without a config: a COCO json file, or annotations that `convert` reads too",
     )
     parser.add_argument("--images", metavar="DIR", help="with --ann: folder of its images")
@@ -375,11 +376,14 @@ def _doctor(args: argparse.Namespace) -> None:
     from mmdet_lite.apis.doctor import find_training, run_doctor
     from mmdet_lite.apis.doctor_sources import Source, find_sources
 
-    if (args.config is None) == (args.ann is None):
-        raise ValueError("name a config, or an annotation file with --ann FILE --images DIR")
+    if (args.config is None) == (args.ann is None) or len(args.ann or ()) > 1:
+        raise ValueError(
+            "name a config, or one annotation file with --ann FILE --images DIR; of the two, and "
+            "of several files, one at a time"
+        )
     if args.config is None:
         training = None
-        source = Source(args.ann, args.images, trust_boxes=args.trust_boxes, split=args.split)
+        source = Source(args.ann[0], args.images, trust_boxes=args.trust_boxes, split=args.split)
         sources = [source]
     else:
         from mmdet_lite.apis.config import load_config

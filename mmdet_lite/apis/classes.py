@@ -97,8 +97,9 @@ def check_same_classes(
     if trained == given:
         return
     raise ValueError(
-        f"the classes of {split}_data are {given}, but those of {source} are {trained}; "
-        f"{_difference(trained, given, f'{split}_data', source)}"
+        f"the classes of {split}_data are not those of {source}: "
+        f"{_difference(trained, given, f'{split}_data', source)}.\n"
+        f"{split}_data: {given}\n{source}: {trained}"
     )
 
 
@@ -108,7 +109,12 @@ def _difference(trained: list[str], given: list[str], data: str, source: str) ->
     added = [name for name in given if name not in trained]
     choose = f"Set {data}.dataset.metainfo.classes to the same names in the same order"
     if not missing and not added:
-        return f"the order differs, so that labels would mean other classes. {choose}"
+        pairs = zip(trained, given, strict=True)
+        label, (ours, theirs) = next((i, p) for i, p in enumerate(pairs) if p[0] != p[1])
+        return (
+            f"the order differs, so that labels would mean other classes: label {label} is "
+            f"{theirs!r} in {data}, and was {ours!r}. {choose}"
+        )
     if not missing:
         return f"{data} has {added} more. {choose}: objects of other classes are not used"
     what = f"{data} has no {missing}" + (f", and {added} instead" if added else "")

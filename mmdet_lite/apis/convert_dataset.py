@@ -47,6 +47,8 @@ def convert_dataset(
     source, out, options = Path(source), Path(out), options or ReadOptions()
     if out.exists() and out.samefile(source):
         raise ValueError(f"what would be written, {str(out)!r}, is the source itself")
+    if to in FORMATS and FORMATS[to].is_file and out.exists():
+        raise FileExistsError(f"{out} is there already: choose another name, or remove it")
     read = read_dataset(source, format, options)
     _check(read, source, options.skip_bad)
     _check_classes(read, source, options.classes)

@@ -15,7 +15,7 @@ from mmdet_lite.data.coco_checks import check_image_files
 from mmdet_lite.data.coco_columns import Images
 from mmdet_lite.data.findings import Finding
 from mmdet_lite.data.problems import Problems
-from mmdet_lite.doctor.fix import write_corrected
+from mmdet_lite.doctor.fix import check_new, write_corrected
 from mmdet_lite.doctor.images import ImageRecord, check_images, find_leaks, find_unlisted
 from mmdet_lite.doctor.leaks import ImageDigest
 from mmdet_lite.doctor.page import write_page
@@ -27,6 +27,7 @@ from mmdet_lite.doctor.training_view import AnchorGrid, Scale, read_anchors, rea
 Progress = Callable[[int, int], None]
 
 _BAR = 30  # characters
+_WRONG_SIZES = ("size_mismatch", "exif_rotated")
 
 
 @dataclass
@@ -190,6 +191,9 @@ def run_doctor(
             f"--fix corrects one annotation file in json: name one with --ann, got {names}. Other "
             "formats are converted by mmdet-lite convert"
         )
+    if fix is not None:
+        check_new(fix)
+    _check_not_read([name for name in (json_file, html_file) if name], sources)
     progress = _show_progress if sys.stderr.isatty() else None
     examinations, between = examine(sources, training, read_images, num_workers, progress)
     findings = [f for result in examinations for f in result.findings] + between
@@ -202,10 +206,22 @@ def run_doctor(
     if between:
         _print(f"between data sets: {summary(between)}\n{as_text(between)}\n")
     _print(f"{summary(findings)}")
+    for name in (json_file, html_file):
+        if name is not None:
+            _print(f"wrote {name}")
     if fix is not None:
-        correction = write_corrected(sources[0].name, fix, sources[0].trust_boxes)
+        wrong_sizes = {finding.id for finding in findings if finding.kind in _WRONG_SIZES}
+        correction = write_corrected(sources[0].name, fix, sources[0].trust_boxes, wrong_sizes)
         _print(f"\n{correction.as_text(fix)}")
     return exit_code(findings)
+
+
+def _check_not_read(outputs: Sequence[str], sources: Sequence[Source]) -> None:
+    """Refuse to write over what is examined."""
+    inputs = {os.path.realpath(source.name) for source in sources if source.own_class is None}
+    for name in outputs:
+        if os.path.realpath(name) in inputs:
+            raise ValueError(f"{name} is the annotation file itself: name another file to write")
 
 
 def _write_page(

@@ -268,5 +268,10 @@ def _choose_images(
     chosen = np.arange(indices) if isinstance(indices, int) else np.asarray(indices, np.int64)
     outside = chosen[(chosen < 0) | (chosen >= len(rows))].tolist()
     if outside:
-        raise ValueError(f"indices {outside[:10]} do not exist: there are {len(rows)} images")
+        first = ", ".join(map(str, outside[:5])) + (", ..." if len(outside) > 5 else "")
+        raise ValueError(
+            f"indices={indices!r} asks for images {first}, but there are {len(rows)} to use. Give "
+            "fewer; or, if there should be more, look at the annotation file, filter_empty_gt and "
+            "min_size"
+        )
     return rows[chosen]

@@ -9,6 +9,8 @@ Severity = Literal["error", "warning", "note"]
 
 # What a defect is called, and what the name means. Names are stable: programs may rely on them.
 KINDS = {
+    "file_missing": "the annotation file is not there",
+    "no_images": "the annotation file lists no image, or no object",
     "json_invalid": "the annotation file is not JSON, or cut off",
     "wrong_type": "a value is of another type than COCO's format has there",
     "missing_key": "a key that is needed is not there",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -12,6 +13,8 @@ from mmdet_lite.data.sample import Sample
 from mmdet_lite.data.wrappers import WrappedDataset
 from mmdet_lite.random_keys import combine
 from mmdet_lite.registry import DATASETS
+
+logger = logging.getLogger("mmdet_lite")
 
 
 @DATASETS.register_module()
@@ -59,6 +62,7 @@ class SubsetDataset(WrappedDataset):
         if fraction is not None:
             rows = _draw_fraction(dataset, rows, fraction, subset_seed)
         super().__init__([dataset], np.zeros_like(rows), rows, seed)
+        logger.info("SubsetDataset: %d of %d images", len(rows), len(dataset))
 
     def load(self, index: int) -> Sample:
         """Read one image with its annotations, before any transform."""

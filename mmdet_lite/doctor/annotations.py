@@ -60,7 +60,7 @@ def check_annotation_file(
         try:
             content = read_json(Path(path), problems)
         except OSError as error:
-            problems.add("error", "json_invalid", None, str(error), "Correct the path.")
+            problems.add("error", "file_missing", None, str(error), "Correct the path.")
         if problems.found:
             return AnnotationReport(problems.found)
         if is_lvis(content):
@@ -85,6 +85,7 @@ def check_annotations(
     report.columns = columns = read_columns(content, problems)
     if columns is None:
         return report
+    _check_content(columns, problems)
     is_known = check_ids(columns, problems)
     chosen = choose_categories(columns.categories, classes, problems)
     is_chosen = np.isin(columns.annotations.category_ids, list(chosen))
@@ -96,6 +97,16 @@ def check_annotations(
         report.annotations = annotations = annotations.select(is_usable)
         report.mask_areas = check_masks(annotations, sizes[is_usable], with_masks, problems)
     return report
+
+
+def _check_content(columns: CocoColumns, problems: Problems) -> None:
+    """There is something to train on."""
+    fix = "Look at what wrote the file: a training would learn, or a validation tell, nothing."
+    if not len(columns.images.ids):
+        problems.add("error", "no_images", None, "there is no image", fix)
+    elif not len(columns.annotations):
+        found = f"there is no object in {len(columns.images.ids)} images"
+        problems.add("warning", "no_images", None, found, fix)
 
 
 def _check_categories(

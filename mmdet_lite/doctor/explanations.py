@@ -1,6 +1,8 @@
 """Why each kind of finding matters: what training makes of it."""
 
 EXPLANATIONS = {
+    "file_missing": "Training stops at it.",
+    "no_images": "A training learns nothing, and a validation tells nothing.",
     "json_invalid": "Nothing of the file can be used.",
     "wrong_type": "The record cannot be used; training stops as it loads the file.",
     "missing_key": "The record cannot be used; training stops as it loads the file.",

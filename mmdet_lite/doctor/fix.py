@@ -55,27 +55,48 @@ class Correction:
         """What was done, by kind, with counts."""
         counts = Counter((change.kind, change.action) for change in self.changes)
         lines = [f"    {kind}: {action} ({count})" for (kind, action), count in counts.items()]
-        title = f"wrote {out} with {len(self.changes)} changes, listed in {out}.changes.json"
+        number = len(self.changes)
+        title = (
+            f"wrote {out} with {number} change{'s' * (number != 1)}, listed in {out}.changes.json"
+        )
         return "\n".join([title, *lines, f"left in it: {summary(self.left)}"])
 
 
-def write_corrected(path: str | Path, out: str | Path, trust_boxes: bool = False) -> Correction:
+def check_new(out: str | Path) -> None:
+    """Refuse to write a correction over anything.
+
+    Raises:
+        FileExistsError: one of the files to write exists.
+    """
+    for file in (Path(out), _changes_file(out)):
+        if os.path.lexists(file):
+            raise FileExistsError(f"--fix: {file} exists; name a file that does not")
+
+
+def _changes_file(out: str | Path) -> Path:
+    return Path(f"{out}.changes.json")
+
+
+def write_corrected(
+    path: str | Path,
+    out: str | Path,
+    trust_boxes: bool = False,
+    wrong_sizes: Collection[int] = (),
+) -> Correction:
     """Write a corrected annotation file, and ``OUT.changes.json`` beside it.
 
     Args:
         path: the annotation file; it is not touched.
         out: the file to write.
         trust_boxes: boxes that look like another format's are not converted.
+        wrong_sizes: ids of images whose size is not that of their file: their boxes stay as they
+            are, as what is outside of the image is not known.
 
     Raises:
         FileExistsError: one of the files to write exists, or is the annotation file.
         ValueError: the annotation file cannot be read, or is not in COCO's format.
     """
-    out = Path(out)
-    changes_file = out.with_name(f"{out.name}.changes.json")
-    for file in (out, changes_file):
-        if os.path.lexists(file):
-            raise FileExistsError(f"--fix: {file} exists; name a file that does not")
+    check_new(out)
     report = check_annotation_file(path, trust_boxes=trust_boxes)
     problems = Problems(path)
     problems.found = report.findings
@@ -83,25 +104,31 @@ def write_corrected(path: str | Path, out: str | Path, trust_boxes: bool = False
         problems.raise_if_any("cannot be corrected")
     formats = [finding.kind for finding in report.findings if finding.kind in FORMATS]
     with garbage_collection_paused():
-        changes = correct(report.content, str(path), formats)
+        changes = correct(report.content, str(path), formats, wrong_sizes)
         left = check_annotations(report.content, Problems(out), trust_boxes=trust_boxes).findings
     content = {"file": str(path), "changes": list(map(asdict, changes))}
     content["left"] = list(map(asdict, left))
     write_json(out, report.content, indent=None)
-    write_json(changes_file, content)
+    write_json(_changes_file(out), content)
     return Correction(changes, left)
 
 
 @np.errstate(over="ignore")  # areas of huge boxes
-def correct(content: CocoDict, file: str, formats: Collection[str] = ()) -> list[Change]:
+def correct(
+    content: CocoDict,
+    file: str,
+    formats: Collection[str] = (),
+    wrong_sizes: Collection[int] = (),
+) -> list[Change]:
     """Correct what an annotation file holds, in place.
 
     Args:
         content: the file's; its three lists are there.
         file: its name.
         formats: the formats that its boxes were found to look like.
+        wrong_sizes: see :func:`write_corrected`.
     """
-    correction = _Correcting(content, file)
+    correction = _Correcting(content, file, wrong_sizes)
     correction.merge_repeated()
     correction.nest_polygons()
     correction.remove_unknown()
@@ -117,8 +144,8 @@ def correct(content: CocoDict, file: str, formats: Collection[str] = ()) -> list
 class _Correcting:
     """Steps that each read the sound records again, and change them or take them out."""
 
-    def __init__(self, content: CocoDict, file: str):
-        self.content, self.file = content, file
+    def __init__(self, content: CocoDict, file: str, wrong_sizes: Collection[int]):
+        self.content, self.file, self.wrong_sizes = content, file, list(wrong_sizes)
         self.changes: list[Change] = []
 
     def merge_repeated(self) -> None:
@@ -140,13 +167,16 @@ class _Correcting:
                 self._set(record, "segmentation", [value], "wrong_type", "list put around it")
 
     def remove_unknown(self) -> None:
-        """Annotations of what is not there are nothing."""
+        """Annotations of what is not there are nothing; unless an id that is given twice is the
+        reason, as then it is not known whose they are."""
         columns = self._columns()
         annotations = columns.annotations
         for kind, ids, table in (
             ("unknown_image", annotations.image_ids, columns.images),
             ("unknown_category", annotations.category_ids, columns.categories),
         ):
+            if len(np.unique(table.ids)) < len(table.ids):
+                continue
             rows = np.flatnonzero(~np.isin(ids, table.listed_ids)).tolist()
             records = [annotations.records[row] for row in rows]
             self._remove("annotations", records, lambda _, kind=kind: kind, "removed")
@@ -202,6 +232,8 @@ class _Correcting:
     def correct_boxes(self) -> None:
         """Boxes are clipped; annotations of boxes without area in their image go."""
         annotations, sizes = self._known()
+        is_sure = ~np.isin(annotations.image_ids, self.wrong_sizes)
+        annotations, sizes = annotations.select(is_sure), sizes[is_sure]
         problems = Problems(self.file)
         unusable = check_boxes(annotations, sizes, True, problems)
         rows = {key: row for row, key in enumerate(annotations.ids.tolist())}

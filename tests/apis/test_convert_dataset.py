@@ -81,7 +81,9 @@ def test_classes_that_are_given_are_all(shapes, cli_error, run_cli, tmp_path):
         *reversed(names)
     ]
     assert "note: no object is of the classes heart, " in result.out
-    message = cli_error("convert", "labelme", "a.json", "--classes", "heart")
+    message = cli_error("convert", "labelme", "a.json")
+    assert message == "a.json is there already: choose another name, or remove it"
+    message = cli_error("convert", "labelme", "c.json", "--classes", "heart")
     assert message.startswith("labelme has objects of the classes ")
     assert message.endswith(", which --classes does not list: heart")
     message = cli_error("convert", shapes, "b.json", "--classes", "star")

@@ -84,8 +84,8 @@ def test_names_that_a_terminal_cannot_show_do_not_stop_it(shapes, run_cli):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ([], "name a config, or an annotation file with --ann"),
-        (["config.py", "--ann", "a.json"], "name a config, or an annotation file with --ann"),
+        ([], "name a config, or one annotation file with --ann"),
+        (["config.py", "--ann", "a.json"], "name a config, or one annotation file with --ann"),
         (["no/config.py"], "no/config.py"),
         (
             ["demo/yolov8_shapes.py", "--images", "a"],
@@ -117,6 +117,30 @@ def test_fix_writes_a_file_that_is_clean(shapes, run_cli, tmp_path):
     assert run_cli("doctor", "--ann", out, "--images", shapes / "images").code == 0
     result = run_cli(*arguments(shapes), "--fix", out)
     assert result.code == 2 and "exists; name a file that does not" in result.err
+
+
+def test_nothing_that_is_read_is_written_over(shapes, run_cli):
+    path = shapes / "annotations.json"
+    before = path.read_bytes()
+    for option in ("--json", "--html"):
+        result = run_cli(*arguments(shapes), option, path)
+        assert result.code == 2 and "is the annotation file itself: name another" in result.err
+    result = run_cli(*arguments(shapes), "--fix", path)
+    assert result.code == 2 and "exists; name a file that does not" in result.err
+    assert path.read_bytes() == before
+
+
+def test_boxes_of_images_of_another_size_stay_as_they_are(shapes, run_cli, tmp_path):
+    def change(content):
+        content["images"][0]["width"] = 20
+        content["images"][1]["id"] = content["images"][2]["id"]
+
+    path = spoil(shapes, change)
+    before = json.loads(path.read_text())["annotations"]
+    result = run_cli(*arguments(shapes), "--workers", 1, "--fix", tmp_path / "new.json")
+    assert result.code == 2 and "size_mismatch" in result.out and "duplicate_id" in result.out
+    after = json.loads((tmp_path / "new.json").read_text())["annotations"]
+    assert [a["bbox"] for a in after] == [a["bbox"] for a in before]
 
 
 def test_other_formats_are_examined_too(shapes, run_cli, tmp_path):

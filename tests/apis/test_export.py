@@ -190,4 +190,4 @@ def test_a_package_that_is_not_installed_is_named(checkpoint, cli_error, monkeyp
 def test_a_checkpoint_without_config_needs_one(checkpoint, cli_error, tmp_path):
     bare = tmp_path / "bare.pth"
     save_checkpoint({"state_dict": load_checkpoint(checkpoint)["model"]}, bare)
-    assert "give --config" in cli_error("export", bare)
+    assert "does not hold the config of its model" in cli_error("export", bare)

@@ -77,7 +77,9 @@ def test_indices_choose_images(write_coco, coco):
     arguments = write_coco(coco)
     assert [s.image_id for s in CocoDataset(**arguments, indices=1)] == [9]
     assert [s.image_id for s in CocoDataset(**arguments, indices=[1, 0])] == [5, 9]
-    with pytest.raises(ValueError, match=r"indices \[2\] do not exist: there are 2 images"):
+    with pytest.raises(
+        ValueError, match=r"indices=\[0, 2\] asks for images 2, but there are 2 to use"
+    ):
         CocoDataset(**arguments, indices=[0, 2])
 
 

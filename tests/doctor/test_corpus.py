@@ -21,6 +21,7 @@ OF_IMAGES = {
     *("image_missing", "image_unlisted", "size_mismatch", "exif_rotated", "split_leak"),
     *("image_corrupt", "image_unusual"),
 }
+OF_FILES = {"file_missing", "no_images"}
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +34,25 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_corpus_has_every_kind_several_times():
     counts = Counter(variant.kind for variant in VARIANTS)
     assert len(VARIANTS) >= 200 and len({variant.name for variant in VARIANTS}) == len(VARIANTS)
-    assert counts.keys() == KINDS.keys() - OF_IMAGES
+    assert counts.keys() == KINDS.keys() - OF_IMAGES - OF_FILES
     assert min(counts.values()) >= 3
+
+
+def test_files_that_are_not_there_or_hold_nothing(tmp_path):
+    path = tmp_path / "a.json"
+
+    def found() -> list[tuple[str, str]]:
+        findings = check_annotation_file(path).findings
+        return [(f.severity, f.kind) for f in findings if f.kind in OF_FILES]
+
+    assert found() == [("error", "file_missing")]
+    content = sound("shapes")
+    content["annotations"] = []
+    path.write_text(json.dumps(content))
+    assert found() == [("warning", "no_images")]
+    content["images"] = []
+    path.write_text(json.dumps(content))
+    assert found() == [("error", "no_images")]
 
 
 @pytest.mark.parametrize("base", ["polygons", "shapes"])

@@ -86,17 +86,22 @@ def write_images(folder: Path) -> Path:
     return folder
 
 
-def run(folder: Path, seed: int, seconds: float) -> None:
-    """Try files until the time is over; the last one is ``input.json`` in the folder."""
+def run(folder: Path, seed: int, seconds: float, least: int = 1) -> None:
+    """Try files until the time is over, but ``least`` at least; the last one is ``input.json`` in
+    the folder."""
     images, path, outcomes = write_images(folder / "images"), folder / "input.json", Counter()
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
+
+    def is_over() -> bool:
+        return outcomes["files"] >= least and time.monotonic() > end
+
+    while not is_over():
 
         @use_seed(seed)
         @_LIMITS
         @given(annotation_files())
         def try_files(data: bytes) -> None:
-            if time.monotonic() > end:
+            if is_over():
                 return
             path.write_bytes(data)
             outcomes.update(check_file(path, images))

@@ -21,7 +21,7 @@ folder = pathlib.Path(sys.argv[1])
 
 
 def test_odd_files_are_refused_or_used(tmp_path):
-    fuzz_worker.run(tmp_path, seed=0, seconds=2)
+    fuzz_worker.run(tmp_path, seed=0, seconds=2, least=60)
     outcomes = json.loads((tmp_path / "outcomes.json").read_text())
     assert outcomes["refused"] > 20 and outcomes["used"] > 20
 
