@@ -11,7 +11,6 @@ import numpy as np
 
 from mmdet_lite.data.coco_checks import OF_ANNOTATIONS, check_image_files, clip_boxes
 from mmdet_lite.data.coco_columns import read_columns
-from mmdet_lite.data.coco_file import garbage_collection_paused
 from mmdet_lite.data.coco_table import CocoTable, build_table
 from mmdet_lite.data.dataset import DetectionDataset
 from mmdet_lite.data.federated import Federated, is_federated
@@ -20,6 +19,7 @@ from mmdet_lite.data.image_io import read_image
 from mmdet_lite.data.pipeline import Transform
 from mmdet_lite.data.problems import Problems, describe
 from mmdet_lite.data.sample import Sample
+from mmdet_lite.garbage_collection import garbage_collection_paused
 from mmdet_lite.registry import DATASETS
 from mmdet_lite.structures.masks import InstanceMasks
 

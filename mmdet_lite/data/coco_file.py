@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +12,6 @@ CocoDict = dict[str, list[dict]]
 
 _MOST_FLOATS = 500_000  # that are kept, about 80 MB
 _COMPLETE = "Is it the annotation file, and complete?"
-
-
-@contextmanager
-def garbage_collection_paused() -> Iterator[None]:
-    """Millions of objects without cycles, which are only looked through in vain otherwise."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def read_json(path: Path, problems: Problems) -> Any:

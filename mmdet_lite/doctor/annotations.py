@@ -11,12 +11,13 @@ import numpy as np
 
 from mmdet_lite.data.coco_checks import check_boxes, check_ids
 from mmdet_lite.data.coco_columns import Annotations, Categories, CocoColumns, read_columns
-from mmdet_lite.data.coco_file import garbage_collection_paused, read_json
+from mmdet_lite.data.coco_file import read_json
 from mmdet_lite.data.coco_table import choose_categories
 from mmdet_lite.data.findings import Finding
 from mmdet_lite.data.formats.lvis import complete_lvis, is_lvis
 from mmdet_lite.data.problems import Problems, show
 from mmdet_lite.doctor.masks import check_masks
+from mmdet_lite.garbage_collection import garbage_collection_paused
 
 FORMATS = ("box_xyxy_suspected", "box_normalized_suspected")
 

@@ -13,13 +13,14 @@ import numpy as np
 
 from mmdet_lite.data.coco_checks import check_boxes
 from mmdet_lite.data.coco_columns import Annotations, CocoColumns, read_columns
-from mmdet_lite.data.coco_file import CocoDict, garbage_collection_paused
+from mmdet_lite.data.coco_file import CocoDict
 from mmdet_lite.data.findings import Finding
 from mmdet_lite.data.problems import Problems
 from mmdet_lite.doctor.annotations import FORMATS, check_annotation_file, check_annotations
 from mmdet_lite.doctor.box_readings import convert_normalized, convert_xyxy
 from mmdet_lite.doctor.masks import wrong_areas
 from mmdet_lite.doctor.report import summary, write_json
+from mmdet_lite.garbage_collection import garbage_collection_paused
 
 _DIGITS = 3  # of what is computed
 

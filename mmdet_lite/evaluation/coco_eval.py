@@ -6,10 +6,8 @@ of detections an image.
 
 from __future__ import annotations
 
-import gc
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from itertools import repeat
 
 import numpy as np
@@ -17,6 +15,7 @@ from faster_coco_eval import COCO, COCOeval_faster
 from pycocotools import mask as coco_mask
 
 from mmdet_lite.evaluation.coco_results import CocoResults
+from mmdet_lite.garbage_collection import garbage_collection_paused
 
 NO_SUCH_OBJECTS = -1.0  # COCO's value where the ground truth has nothing to find
 
@@ -79,7 +78,7 @@ def evaluate(
     Returns:
         Precision (T, R, K, A, M) and recall (T, K, A, M); K in the order of sorted category ids.
     """
-    with _collector_paused():  # until the annotations are gone again
+    with garbage_collection_paused():  # until the annotations are gone again
         evaluated = _evaluate(
             *(ground_truth, results, metric, category_ids, max_detections, federated)
         )
@@ -185,18 +184,6 @@ def class_columns(
 def by_label_curves(precision: np.ndarray, category_ids: Sequence[int]) -> np.ndarray:
     """Precision at the largest number of detections, classes first and by label: (K, T, R, A)."""
     return precision[..., -1].transpose(2, 0, 1, 3)[_places(category_ids)]
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Let nobody look for cycles among millions of objects without any: a quarter of the time."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _evaluate(
