@@ -7,6 +7,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
+
+_ORIENTATION = 0x0112  # EXIF's tag
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -78,8 +81,6 @@ def _decode_strictly(content: bytes, path: str | Path) -> None:
 
     OpenCV fills what is missing of a JPEG with grey and says nothing; Pillow refuses.
     """
-    from PIL import Image
-
     try:
         Image.open(io.BytesIO(content)).load()
     except Exception as error:  # Pillow raises OSError, SyntaxError, struct.error, ...
@@ -87,3 +88,17 @@ def _decode_strictly(content: bytes, path: str | Path) -> None:
             f"image file {path} is truncated or damaged ({len(content)} bytes: {error}): "
             "fetch it again, or take it out of the annotation file"
         ) from error
+
+
+def exif_orientation(image: Image.Image) -> int:
+    """How a picture is turned as it is read, 1..8 as in EXIF; 1: not at all.
+
+    Args:
+        image: opened by Pillow, which need not have decoded it.
+    """
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # damaged EXIF data, which no decoder minds
+        return 1
+    # Orientation of AVIF files stands elsewhere, and OpenCV does not apply it.
+    return value if value in range(2, 9) and image.format != "AVIF" else 1

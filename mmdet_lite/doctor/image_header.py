@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-_ORIENTATION = 0x0112
+from mmdet_lite.data.image_io import exif_orientation
+
 _BITS_PER_SAMPLE = 258  # a tag of TIFF
 _PNG_BITS = 24  # where a PNG has its bit depth
 _FEWEST_BITS = 1 / 64  # of a pixel: a JPEG's block of 8 x 8 takes one bit at least
@@ -68,7 +69,7 @@ def read_header(content: bytes) -> ImageHeader | None:
                 size=(image.height, image.width),
                 bits=_bits(image, content),
                 frames=getattr(image, "n_frames", 1),
-                orientation=_orientation(image),
+                orientation=exif_orientation(image),
                 has_alpha=image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info,
             )
         except Exception:  # Pillow raises OSError, SyntaxError, struct.error, ...
@@ -87,12 +88,3 @@ def _bits(image: Image.Image, content: bytes) -> int:
     if image.format == "TIFF":
         return max(image.tag_v2.get(_BITS_PER_SAMPLE, (1,)))
     return 16 if image.mode.startswith("I") else 8
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        value = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # damaged EXIF data, which no decoder minds
-        return 1
-    # Orientation of AVIF files stands elsewhere, and OpenCV does not apply it.
-    return value if value in range(2, 9) and image.format != "AVIF" else 1

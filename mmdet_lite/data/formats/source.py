@@ -10,11 +10,12 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from mmdet_lite.data.coco_file import CocoDict
+from mmdet_lite.data.image_io import exif_orientation
 from mmdet_lite.data.problems import SHOWN
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 _NO_AREA = "boxes without area in their image"
-_ORIENTATION, _TURNED = 274, (5, 6, 7, 8)  # EXIF: its tag, and values that exchange the edges
+_TURNED = (5, 6, 7, 8)  # EXIF orientations that exchange the edges
 
 
 @dataclass
@@ -226,7 +227,7 @@ def read_image_size(path: Path, defects: Defects) -> tuple[int, int] | None:
     try:
         with Image.open(path) as image:
             width, height = image.size
-            turned = image.getexif().get(_ORIENTATION) in _TURNED
+            turned = exif_orientation(image) in _TURNED
     except FileNotFoundError:
         advice = "Fetch them, or say where the images are: convert --image-dir, or image_dir."
         defects.add("missing image files", str(path), advice)
