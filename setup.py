@@ -23,6 +23,7 @@ setup(
         "mmdet_lite.configs": ["**/*.py"],
         "mmdet_lite.compat": ["*.json"],
         "mmdet_lite.doctor": ["page.css", "page.js"],
+        "mmdet_lite.visualization": ["*.css"],
         "mmdet_lite.visualization.report": ["*.html", "*.css", "*.js"],
         "mmdet_lite.assignment": ["*.html", "*.css", "*.js"],
     },

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import html
-import json
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from mmdet_lite.assignment.rows import Status
 from mmdet_lite.assignment.scene import Scene, System, tally
 from mmdet_lite.assignment.stage import Stage
 from mmdet_lite.models.priors.anchor_generator import unpack_prior_ids
+from mmdet_lite.visualization.html_page import fill_template, json_for_script
 from mmdet_lite.visualization.palette import class_color
 from mmdet_lite.visualization.targets import spread_apart
 
@@ -43,13 +43,9 @@ def make_page(scene: Scene) -> str:
         "style": here.joinpath("page.css").read_text(encoding="utf-8"),
         "panel": here.joinpath("panel.js").read_text(encoding="utf-8"),
         "script": here.joinpath("page.js").read_text(encoding="utf-8"),
-        # "</script>" in a name must not end the element, "<!--" not begin a comment.
-        "data": json.dumps(_content(scene), separators=(",", ":")).replace("<", "\\u003c"),
+        "data": json_for_script(_content(scene)),
     }
-    page = here.joinpath("page.html").read_text(encoding="utf-8")
-    before, *pieces = page.split("{{")
-    filled = [parts[name] + rest for name, rest in (piece.split("}}", 1) for piece in pieces)]
-    return before + "".join(filled)
+    return fill_template(here.joinpath("page.html").read_text(encoding="utf-8"), parts)
 
 
 def _content(scene: Scene) -> dict[str, Any]:

@@ -5,8 +5,6 @@ All that comes from files is escaped, and the page's own script is the only one 
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -17,6 +15,7 @@ from mmdet_lite.doctor.explanations import EXPLANATIONS
 from mmdet_lite.doctor.page_statistics import statistics_html
 from mmdet_lite.doctor.pictures import Box, Group, Picture
 from mmdet_lite.doctor.statistics import Statistics
+from mmdet_lite.visualization.html_page import base_style, script_policy
 
 SHOWN = 100  # findings of a kind; the count is always given
 _SEVERITIES = ("error", "warning", "note")
@@ -47,9 +46,6 @@ def write_page(
         pictures: by severity and kind, from :func:`mmdet_lite.doctor.pictures.pick_pictures`.
     """
     style, script = ((_FOLDER / name).read_text("utf-8") for name in ("page.css", "page.js"))
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
-    policy += f"script-src 'sha256-{digest}'"
     body = [
         _header(subject, findings),
         "<main>",
@@ -64,10 +60,9 @@ def write_page(
     page = (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        f"<title>{escape(subject)}: data set</title><style>{style}</style></head>\n<body>\n"
-        + "\n".join(part for part in body if part)
-        + "\n</body></html>\n"
+        f'<meta http-equiv="Content-Security-Policy" content="{script_policy(script)}">'
+        f"<title>{escape(subject)}: data set</title><style>{base_style()}{style}</style></head>\n"
+        "<body>\n" + "\n".join(part for part in body if part) + "\n</body></html>\n"
     )
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
