@@ -14,6 +14,8 @@ from torchvision.ops import nms as torchvision_nms
 from mmdet_lite.models.nms import NMS, SoftNMS
 from mmdet_lite.structures.samples import Detections
 
+_ALWAYS_THERE = 2  # candidates
+
 
 @torch.library.custom_op("mmdet_lite::keep_best", mutates_args=())
 def keep_best(boxes: Tensor, scores: Tensor, iou_thr: float) -> Tensor:
@@ -38,17 +40,20 @@ def _(boxes: Tensor, scores: Tensor, iou_thr: float) -> Tensor:
 def keep_best_by_torchvision(boxes: Tensor, scores: Tensor, iou_thr: float) -> Tensor:
     """The same from operators of torch and torchvision: one call, in which groups lie apart.
 
-    In float64, where no digit is lost by that.
+    In float64, where no digit is lost by that. Two candidates of no group stand at the end, as
+    torch.export assumes of a size that only the data tells that it is neither 0 nor 1.
     """
-    pair, place = (scores.flatten(0, 1) >= 0).nonzero(as_tuple=True)  # image and group are one
-    image = pair // scores.shape[1]
+    num_images, num_groups, num_places = scores.shape
+    found_scores = F.pad(scores.flatten(), (0, _ALWAYS_THERE))
+    (found,) = (found_scores >= 0).nonzero(as_tuple=True)
+    pair, place = found // num_places, found % num_places  # image and group are one
+    image = (pair // num_groups).clamp(max=num_images - 1)
     boxes = boxes.double()
     apart = boxes.abs().amax() * 2 + 1
-    found = boxes[image, place] + (pair * apart)[:, None]
-    kept = torchvision_nms(found, scores.flatten(0, 1)[pair, place].double(), iou_thr)
-    index = (pair * scores.shape[2] + place)[kept]
-    keep = torch.zeros_like(scores, dtype=torch.bool).flatten()
-    return keep.index_fill(0, index, True).reshape(scores.shape)
+    shifted = boxes[image, place] + (pair * apart)[:, None]
+    kept = torchvision_nms(shifted, found_scores[found].double(), iou_thr)
+    keep = torch.zeros_like(found_scores, dtype=torch.bool).index_fill(0, found[kept], True)
+    return keep[:-_ALWAYS_THERE].reshape(scores.shape)
 
 
 def keep_best_of_groups(

@@ -23,6 +23,8 @@ from mmdet_lite.apis.config import load_config
 from mmdet_lite.data.shapes_dataset import ShapesDataset
 from mmdet_lite.engine.checkpoint import load_checkpoint, save_checkpoint
 from mmdet_lite.engine.weights import load_weights
+from mmdet_lite.export.torch_file import torch_bytes, torch_runner
+from mmdet_lite.export.tracing import ExportableDetector, InputForm, trace
 from mmdet_lite.structures.samples import Batch
 
 pytest.importorskip("onnxruntime")
@@ -131,6 +133,18 @@ def test_torch_file_holds_all_boxes_of_a_one_stage_detector(retinanet, run_cli, 
     anchors = 9 * (12 * 8 + 6 * 4 + 3 * 2 + 2 * 1 + 1 * 1)
     assert (boxes.shape, scores.shape) == ((1, anchors, 4), (1, anchors, 2))
     assert json.loads(extra["metadata.json"])["classes"] == ["0", "1"]
+
+
+@pytest.mark.parametrize("score_thr", [0.0, 0.99])
+def test_torch_file_runs_where_all_and_where_no_candidates_score(retinanet, score_thr):
+    cfg = export_api.config_of(retinanet)
+    cfg.model.bbox_head.update(nms={"type": "NMS"}, score_thr=score_thr)
+    model = build_model(cfg).eval()
+    load_weights(model, retinanet)
+    program = trace(ExportableDetector(model), InputForm((64, 64)))
+    run = torch_runner(torch_bytes(program, {}))
+    *_, valid = run(np.zeros((1, 3, 64, 64), np.uint8), np.array([[64, 64]]))
+    assert valid.shape == (1, 100) and valid.any() == (score_thr == 0)
 
 
 def test_soft_nms_is_refused(retinanet, cli_error, tmp_path):
