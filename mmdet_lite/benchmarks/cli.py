@@ -100,10 +100,9 @@ def _step_arguments(parser: argparse.ArgumentParser, batch: int, rounds: int) ->
     parser.add_argument(
         "--variants",
         nargs="+",
-        default=["float32", "bf16,channels_last"],
         metavar="NAME",
         help="how ours computes: float32, bf16 or fp16, alone or with ',channels_last' and, in "
-        "training, ',compile' (float32 bf16,channels_last)",
+        "training, ',compile' (float32 and, where the processor has bf16, bf16,channels_last)",
     )
     parser.add_argument("--warmup", type=positive, default=2, help="turns that do not count (2)")
     text = "write a trace of one run of each contender, for https://ui.perfetto.dev"
@@ -138,12 +137,22 @@ def _infer(args: argparse.Namespace) -> None:
     _run_steps(benchmark_infer, args)
 
 
+def _fast_variants() -> list[str]:
+    """What is measured unless ``--variants`` says otherwise: bf16 only where it is not emulated."""
+    from mmdet_lite.apis.build import choose_device, computes_bf16
+
+    if computes_bf16(choose_device()):
+        return ["float32", "bf16,channels_last"]
+    print("this processor has no instructions for bf16: measuring float32 alone", file=sys.stderr)
+    return ["float32", "float32,channels_last"]
+
+
 def _run_steps(benchmark: Callable, args: argparse.Namespace) -> None:
     from mmdet_lite.apis.config import load_config
     from mmdet_lite.benchmarks.training import parse_variant
 
     cfg = load_config(args.config, args.cfg_options)
-    variants = [parse_variant(text) for text in args.variants]
+    variants = [parse_variant(text) for text in args.variants or _fast_variants()]
     turns = args.rounds, args.warmup
     _report(lambda: benchmark(cfg, _input_size(args), variants, *turns, args.trace), args)
 
