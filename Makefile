@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 SECONDS = 600
+JOBS ?= auto
+# Processes side by side, one core each: two that use all cores wait for each other.
+PARALLEL = -n $(JOBS) --maxprocesses 8 --dist loadfile
 READY = $(VENV)/.ready
 
 .PHONY: demo test test-slow faults fuzz lint clean
@@ -11,7 +14,7 @@ demo: $(READY)
 	$(BIN)/python tools/demo.py
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow and not faults" $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m "not slow and not faults" $(ARGS)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow $(ARGS)

@@ -1,3 +1,4 @@
+import faulthandler
 import os
 import signal
 import time
@@ -16,6 +17,7 @@ def make_fragile():
 
     def function(value):
         if value == "crash":
+            faulthandler.disable()
             os.kill(os.getpid(), signal.SIGSEGV)
         if value == "exit":
             os._exit(3)

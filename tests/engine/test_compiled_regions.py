@@ -112,7 +112,7 @@ def test_every_shape_is_compiled_once(backend, make_trainer, make_model, sizes, 
         {"accumulate": 3, "clip_grad_norm": 0.5},
         {"hooks": [Freeze()]},
     ],
-    ids=str,
+    ids=["ema", "accumulate", "freeze"],
 )
 def test_a_run_comes_to_the_weights_of_one_that_is_not_compiled(
     backend, make_trainer, make_model, sizes, tmp_path, settings
