@@ -44,7 +44,14 @@ setup(
         "safetensors": ["safetensors>=0.4.3"],
         "export": EXPORT,
         "dev": [
-            *("pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", "ruff>=0.6", "pre-commit", "safetensors>=0.4.3"),
+            *(
+                "pytest>=8",
+                "pytest-xdist>=3.5",
+                "hypothesis>=6.100",
+                "ruff>=0.6",
+                "pre-commit",
+                "safetensors>=0.4.3",
+            ),
             *EXPORT,
         ],
     },
