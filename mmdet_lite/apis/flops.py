@@ -74,10 +74,13 @@ def print_flops(cfg: Config, size: Sequence[int] | None = None) -> None:
 
 
 def size_of_inputs(cfg: Config) -> Sequence[int]:
-    """The (width, height) that the pipeline of an evaluation gives to all images, or 1280 x 800."""
+    """The (width, height) that all images of an evaluation have, or 1280 x 800."""
     size = _USUAL_SIZE
     for split in ("val_data", "test_data"):  # the latter where both are there
-        for step in (section(cfg, split).get("dataset") or {}).get("pipeline") or []:
+        dataset = section(cfg, split).get("dataset") or {}
+        if "image_size" in dataset:  # of a ShapesDataset, (height, width)
+            size = dataset["image_size"][::-1]
+        for step in dataset.get("pipeline") or []:
             if step.get("type") == "Letterbox":
                 size = step["size"]
             elif step.get("type") == "Resize" and not step.get("keep_ratio", True):

@@ -7,6 +7,7 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
+from mmdet_lite.apis.config import load_config
 from mmdet_lite.apis.flops import _blank_batch, count_flops, print_flops
 from mmdet_lite.apis.print_config import print_config
 from mmdet_lite.models.backbones.deform_conv import DeformConv2d
@@ -110,13 +111,21 @@ def test_masks_count_for_all_detections(tiny):
     [
         ([dict(type="Letterbox", size=(96, 64))], "96 wide and 64 high"),
         ([dict(type="Resize", scale=(64, 32), keep_ratio=False)], "64 wide and 32 high"),
-        ([dict(type="Resize", scale=(64, 32))], "1280 wide and 800 high"),
+        ([dict(type="Resize", scale=(64, 32))], "128 wide and 32 high"),
+        (None, "128 wide and 32 high"),
     ],
 )
 def test_the_size_is_that_of_the_test_data(tiny, capsys, monkeypatch, pipeline, words):
     monkeypatch.setattr("mmdet_lite.apis.flops.count_flops", lambda model, batch: [])
-    print_flops(tiny({"test_data.dataset.pipeline": pipeline}))
+    of_data = {"test_data.dataset.pipeline": pipeline, "test_data.dataset.image_size": (32, 128)}
+    print_flops(tiny(of_data))
     assert f"one image, {words}" in capsys.readouterr().out
+
+
+def test_the_size_is_a_usual_one_where_the_config_does_not_tell(capsys, monkeypatch):
+    monkeypatch.setattr("mmdet_lite.apis.flops.count_flops", lambda model, batch: [])
+    print_flops(load_config("faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py"))
+    assert "one image, 1280 wide and 800 high" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("size", [(640,), (640, 0), 640, (640.0, 640)])
