@@ -1,4 +1,7 @@
-"""Training steps and detection, ours and torchvision's, in turns in one process."""
+"""Training steps and detection, ours and those of peers, in turns in one process.
+
+Peers are torchvision and, where it is installed, MMDetection.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from torch import nn
 
 from mmdet_lite.apis.build import build_model, choose_device
 from mmdet_lite.apis.config import section
-from mmdet_lite.benchmarks import peers
+from mmdet_lite.benchmarks import mmdetection, peers
 from mmdet_lite.benchmarks.ceiling import count_flops, product_rate
 from mmdet_lite.benchmarks.counts import Counts, count
 from mmdet_lite.benchmarks.inputs import InputSize, random_batch
@@ -31,8 +34,6 @@ from mmdet_lite.engine.settings import AUTOCAST_DTYPES, TrainSettings
 from mmdet_lite.engine.update import WeightUpdate
 from mmdet_lite.registry import SCHEDULES, build
 from mmdet_lite.structures.samples import to_device
-
-PEER = "torchvision"
 
 _WORDS = ("channels_last", "compile")  # what a variant may have beside its precision
 
@@ -111,7 +112,7 @@ def benchmark_train(
     """
     match = _Match(cfg, size)
     runs = {variant: partial(match.our_step, variant) for variant in variants}
-    return _compare("training step", match, runs, match.their_step, rounds, warmup, traces)
+    return _compare("training step", match, runs, match.their_steps(), rounds, warmup, traces)
 
 
 def benchmark_infer(
@@ -132,11 +133,11 @@ def benchmark_infer(
         raise ValueError("--variants: ',compile' is for training steps; detection is not compiled")
     match = _Match(cfg, size)
     runs = {variant: partial(match.our_detection, variant) for variant in variants}
-    return _compare("detection", match, runs, match.their_detection, rounds, warmup, traces)
+    return _compare("detection", match, runs, match.their_detections(), rounds, warmup, traces)
 
 
 class _Match:
-    """Our model and torchvision's, with the same weights, before the same images.
+    """Our model and those of peers, with the same weights, before the same images.
 
     Args:
         cfg: of a Faster or Mask R-CNN with a ResNet-50 and FPN.
@@ -186,13 +187,6 @@ class _Match:
 
         return step
 
-    def their_step(self) -> Run:
-        """The step of torchvision's reference training."""
-        model = self.their_model().train()
-        trained = [p for p in model.parameters() if p.requires_grad]
-        optimizer = torch.optim.SGD(trained, lr=_LR, momentum=0.9, weight_decay=1e-4)
-        return peers.training_step(model, optimizer, self.batch)
-
     def our_detection(self, variant: Variant) -> Run:
         """From pixels to boxes and mask probabilities."""
         model, autocast = self.our_model(variant).eval(), variant.autocast(self.device)
@@ -203,8 +197,33 @@ class _Match:
 
         return detect
 
-    def their_detection(self) -> Run:
-        """The same of torchvision's."""
+    def their_steps(self) -> dict[str, Callable[[], Run]]:
+        """What makes the training step of each peer."""
+        steps = {"torchvision": self._torchvision_step}
+        return (
+            {**steps, "MMDetection": self._mmdetection_step}
+            if mmdetection.is_installed()
+            else steps
+        )
+
+    def their_detections(self) -> dict[str, Callable[[], Run]]:
+        """What makes the detection of each peer."""
+        runs = {"torchvision": self._torchvision_detection}
+        return (
+            {**runs, "MMDetection": self._mmdetection_detection}
+            if mmdetection.is_installed()
+            else runs
+        )
+
+    def _torchvision_step(self) -> Run:
+        """The step of torchvision's reference training."""
+        model = self.their_model().train()
+        trained = [p for p in model.parameters() if p.requires_grad]
+        optimizer = torch.optim.SGD(trained, lr=_LR, momentum=0.9, weight_decay=1e-4)
+        return peers.training_step(model, optimizer, self.batch)
+
+    def _torchvision_detection(self) -> Run:
+        """From pixels to boxes and mask probabilities."""
         model = self.their_model().eval()
         images, _ = peers.torchvision_inputs(self.batch)
 
@@ -214,40 +233,53 @@ class _Match:
 
         return detect
 
+    def _mmdetection_step(self) -> Run:
+        return mmdetection.training_step(self._mmdetection_model().train(), self.batch, _LR)
+
+    def _mmdetection_detection(self) -> Run:
+        return mmdetection.detection(self._mmdetection_model().eval(), self.batch)
+
+    def _mmdetection_model(self) -> nn.Module:
+        return mmdetection.mmdetection_detector(
+            self.num_classes, self.with_masks, self.weights, self.device
+        )
+
 
 def _compare(
     what: str,
     match: _Match,
     ours: dict[Variant, Callable[[], Run]],
-    theirs: Callable[[], Run],
+    theirs: dict[str, Callable[[], Run]],
     rounds: int,
     warmup: int,
     traces: Path | None,
 ) -> list[Row]:
-    """Times, peak memory and, but for compiled variants, counts of each against torchvision's."""
-    makers = {**ours, PEER: theirs}
+    """Times, peak memory and, but for compiled variants, counts of each against each peer's."""
+    makers = {**ours, **theirs}
     memory = {name: peak_memory(make, match.device) for name, make in makers.items()}
     runs = {name: make() for name, make in makers.items()}
     for run in runs.values():
         run()  # makes what later runs use: anchors, the optimizer's state, compiled code
     # What is compiled does not show its operations.
-    counts = {n: count(run) for n, run in runs.items() if n == PEER or not n.compile}
+    counts = {n: count(run) for n, run in runs.items() if n in theirs or not n.compile}
     seconds = take_turns(runs, rounds, warmup, match.device)
     is_gpu = match.device.type == "cuda"
     launches = {name: count_launches(run) for name, run in runs.items()} if is_gpu else {}
     for name, run in runs.items() if traces else ():
-        file_name = name if name == PEER else name.name.replace(", ", "_")
+        file_name = name if name in theirs else name.name.replace(", ", "_")
         save_trace(run, traces / f"{file_name}.json")
     rows = []
     for variant in ours:
         case = f"{what}, {variant.name}"
         settings = {**asdict(match.size), "variant": variant.name, "rounds": rounds}
-        rows.append(time_row(case, seconds[variant], seconds[PEER], PEER, settings))
-        peaks = memory[variant], memory[PEER]
-        rows.append(count_row(f"{case}: peak memory", *peaks, PEER, "MB", settings))
-        if launches:
-            pair = launches[variant], launches[PEER]
-            rows.append(count_row(f"{case}: launches", *pair, PEER, "launches", settings))
+        for peer in theirs:
+            rows.append(time_row(case, seconds[variant], seconds[peer], peer, settings))
+        for peer in theirs:
+            peaks = memory[variant], memory[peer]
+            rows.append(count_row(f"{case}: peak memory", *peaks, peer, "MB", settings))
+        for peer in theirs if launches else ():
+            pair = launches[variant], launches[peer]
+            rows.append(count_row(f"{case}: launches", *pair, peer, "launches", settings))
         if variant in counts:
             rates = (
                 count_flops(runs[variant]) / median(seconds[variant]) / 1e9,
@@ -255,17 +287,20 @@ def _compare(
             )
             product = "a large product"
             rows.append(count_row(f"{case}: rate", *rates, product, "GFLOP/s", settings))
-            rows += _count_rows(case, counts[variant], counts[PEER], settings)
+            for peer in theirs:
+                rows += _count_rows(case, counts[variant], counts[peer], peer, settings)
     return rows
 
 
-def _count_rows(case: str, ours: Counts, peer: Counts, settings: dict[str, Any]) -> list[Row]:
+def _count_rows(
+    case: str, ours: Counts, peer: Counts, peer_name: str, settings: dict[str, Any]
+) -> list[Row]:
     kinds = {
         "other than convolutions and products": (ours.operations, peer.operations, "operations"),
         "convolutions and products": (ours.heavy, peer.heavy, "operations"),
         "host waits": (ours.waits, peer.waits, "waits"),
     }
     return [
-        count_row(f"{case}: {name}", a, b, PEER, unit, settings)
+        count_row(f"{case}: {name}", a, b, peer_name, unit, settings)
         for name, (a, b, unit) in kinds.items()
     ]
