@@ -120,6 +120,16 @@ def test_folder_of_coco_tiny_follows_the_environment(monkeypatch):
     assert cfg.test_data.dataset.ann_file == "/elsewhere/annotations/instances_val2017.json"
 
 
+def test_own_data_is_a_folder_that_the_environment_names(monkeypatch, tmp_path):
+    monkeypatch.setenv("MMDET_LITE_DATA", str(tmp_path))
+    cfg = load_config("own_data/mask-rcnn_r50_fpn.py")
+    assert cfg.train_data.dataset.ann_file == f"{tmp_path}/train.json"
+    assert cfg.test_data.dataset.ann_file == f"{tmp_path}/val.json"
+    assert cfg.val_data.dataset.image_dir == f"{tmp_path}/images/"
+    heads = cfg.model.roi_head
+    assert heads.bbox_head.num_classes is heads.mask_head.num_classes is None
+
+
 def test_wheel_has_every_config(tmp_path):
     pytest.importorskip("setuptools")
     command = [sys.executable, "setup.py", "-q", "build_py", "--build-lib", str(tmp_path)]

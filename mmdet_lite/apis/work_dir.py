@@ -31,6 +31,7 @@ _RUN_FILES = (
     "config.py",
     "curves.png",
     "metrics.json",
+    "pictures",
     "tensorboard",
     "vis",
     "nonfinite_iter_*",

@@ -138,6 +138,9 @@ def test_demo_leaves_its_metrics_checkpoint_and_pictures(tiny, tmp_path, capsys)
     assert len(list((tmp_path / "demo/vis").glob("*.png"))) == 12
     out = capsys.readouterr().out
     assert "mAP_50" in out and str(tmp_path / "demo/vis") in out
+    assert len(list((tmp_path / "demo/pictures/images").glob("*.png"))) == 8
+    annotations = json.loads((tmp_path / "demo/pictures/annotations.json").read_text())
+    assert len(annotations["images"]) == 8 and annotations["annotations"]
 
 
 def test_demo_does_not_train_in_a_precision_that_is_emulated(tiny, tmp_path, monkeypatch, capsys):
