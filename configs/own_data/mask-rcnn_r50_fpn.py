@@ -1,5 +1,6 @@
-# MMDET_LITE_DATA=my_folder mmdet-lite train own_data/mask-rcnn_r50_fpn.py
-# Fine-tunes a detector of COCO's 80 classes for the classes of my_folder/train.json, with masks.
+# python tools/train.py configs/own_data/mask-rcnn_r50_fpn.py
+# Fine-tunes a detector of COCO's 80 classes for the classes of your own data, with masks;
+# MMDET_LITE_DATA names the folder.
 _base_ = [
     "../_base_/models/mask-rcnn_r50_fpn.py",
     "../_base_/datasets/own_data.py",
