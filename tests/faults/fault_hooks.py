@@ -22,7 +22,9 @@ from mmdet_lite.engine import checkpoint_writer
 from mmdet_lite.engine.distributed import is_main
 from mmdet_lite.engine.hooks import Hook
 from mmdet_lite.engine.trainer import Trainer
-from mmdet_lite.registry import DATASETS, HOOKS, TRANSFORMS
+from mmdet_lite.evaluation.coco_metric import CocoMetric
+from mmdet_lite.evaluation.coco_results import CocoResults
+from mmdet_lite.registry import DATASETS, HOOKS, METRICS, TRANSFORMS
 from mmdet_lite.structures.samples import Batch
 
 PHASE_FILE = "phase.txt"
@@ -216,7 +218,7 @@ class InfiniteWeightAt(Hook):
 
     def before_step(self, trainer: Trainer, batch: Batch) -> None:
         if trainer.iteration == self.iteration:
-            trainer.model.roi_head.mask_head.upsample.weight.data.view(-1)[0] = float("inf")
+            trainer.model.roi_head.mask_head.upsample.weight.data[0, 0, 0, 0] = float("inf")
 
 
 @HOOKS.register_module()
@@ -258,3 +260,17 @@ class SpoilImageAt(Hook):
     def before_step(self, trainer: Trainer, batch: Batch) -> None:
         if trainer.iteration == self.iteration:
             Path(self.file).write_bytes(b"no image any more")
+
+
+@METRICS.register_module()
+class RisingMetric(CocoMetric):
+    """Every evaluation of a run is better than the one before, whatever the model learnt."""
+
+    evaluations = 0
+
+    def names(self) -> list[str]:
+        return ["rising", *super().names()]
+
+    def compute(self, results: CocoResults) -> dict[str, float]:
+        self.evaluations += 1
+        return {"rising": float(self.evaluations), **super().compute(results)}

@@ -32,6 +32,11 @@ _OPTIONS = {
     "train.keep_last": 2,
     "val_data.dataset.num_images": 4,
 }
+_RISING = _OPTIONS | {  # every validation ends with a new best checkpoint
+    "metric.type": "RisingMetric",
+    "train.best_metric": "rising",
+    "train.keep_last": 1,
+}
 _RENAMED = MOMENTS[MOMENTS.index("between the rename and the checksum's") : -2]
 
 
@@ -69,13 +74,15 @@ def test_a_kill_during_a_save_leaves_a_good_checkpoint(moment, straight, tmp_pat
     )
 
 
-def test_a_disk_that_is_full_for_a_while(straight, small_disk, record_row, caplog):
+def test_a_disk_that_is_full_for_a_while(tmp_path, small_disk, record_row, caplog):
+    straight = tmp_path / "straight"
+    train_here(straight, _RISING)
     hooks = [{"type": "TellPhase"}, {"type": "FillDisk", "first": 3, "last": 6}]
-    train_here(small_disk / "run", _OPTIONS | {"hooks": hooks, "train.keep_last": 1})
+    train_here(small_disk / "run", _RISING | {"hooks": hooks})
     failed = [r.message for r in caplog.records if "cannot write a checkpoint" in r.message]
     assert [Path(m.partition(": '")[2].partition("'")[0]).name for m in failed] == [
         "iter_4.pth",
-        "best_bbox_mAP.pth",  # the same checkpoint once more, with the validation's metrics
+        "best_rising.pth",  # the same checkpoint once more, with the validation's metrics
         "iter_6.pth",
     ]
     assert failed[1].endswith("training goes on without it and without iter_4.pth")
@@ -96,9 +103,9 @@ def test_a_disk_that_is_full_for_a_while(straight, small_disk, record_row, caplo
 def test_a_disk_that_is_full_at_the_end(small_disk, record_row):
     hooks = [{"type": "TellPhase"}, {"type": "FillDisk", "first": 5, "last": 99}]
     with pytest.raises(OSError) as error:
-        train_here(small_disk / "run", _OPTIONS | {"hooks": hooks, "train.keep_last": 1})
+        train_here(small_disk / "run", _RISING | {"hooks": hooks})
     assert "cannot write a checkpoint (No space left on device); older ones" in str(error.value)
-    assert error.value.filename.endswith("best_bbox_mAP.pth")  # iter_8.pth is a second name of it
+    assert error.value.filename.endswith("best_rising.pth")  # iter_8.pth is a second name of it
     assert find_resume_checkpoint(small_disk / "run").name == "iter_4.pth"
     record_row(
         "disk full until the end of the run",
