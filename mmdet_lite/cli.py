@@ -198,10 +198,11 @@ def _test_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _test(args: argparse.Namespace) -> None:
     from mmdet_lite.apis.config import load_config, read_timeout
+
+    cfg = load_config(args.config, args.cfg_options)
     from mmdet_lite.apis.test import test
     from mmdet_lite.engine.distributed import is_main, processes
 
-    cfg = load_config(args.config, args.cfg_options)
     with processes(args.launcher, read_timeout(cfg)):
         if is_main():
             log_to_console()
@@ -281,9 +282,11 @@ def _print_config_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _print_config(args: argparse.Namespace) -> None:
     from mmdet_lite.apis.config import load_config
+
+    cfg = load_config(args.config, args.cfg_options)
     from mmdet_lite.apis.print_config import print_config
 
-    print_config(load_config(args.config, args.cfg_options), args.build, args.state_dict)
+    print_config(cfg, args.build, args.state_dict)
 
 
 def _flops_arguments(parser: argparse.ArgumentParser) -> None:
@@ -300,9 +303,11 @@ def _flops_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _flops(args: argparse.Namespace) -> None:
     from mmdet_lite.apis.config import load_config
+
+    cfg = load_config(args.config, args.cfg_options)
     from mmdet_lite.apis.flops import print_flops
 
-    print_flops(load_config(args.config, args.cfg_options), args.size)
+    print_flops(cfg, args.size)
 
 
 def _migrate_arguments(parser: argparse.ArgumentParser) -> None:
@@ -327,11 +332,12 @@ def _browse_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _browse(args: argparse.Namespace) -> None:
-    from mmdet_lite.apis.browse import browse_dataset
     from mmdet_lite.apis.config import load_config, read_seed
 
     log_to_console()
     cfg = load_config(args.config, args.cfg_options)
+    from mmdet_lite.apis.browse import browse_dataset
+
     files = browse_dataset(cfg, args.out_dir, args.split, args.num, args.epoch, read_seed(cfg))
     print(f"wrote {len(files)} pictures to {args.out_dir}")
 
@@ -423,18 +429,21 @@ def _targets_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _targets(args: argparse.Namespace) -> None:
     from mmdet_lite.apis.config import load_config
-    from mmdet_lite.apis.targets import show_targets
-    from mmdet_lite.assignment.scene import describe_scene
 
     log_to_console()
     if args.against_checkpoint and args.against is None:
         raise ValueError("--against-checkpoint has the weights of another config: give --against")
+    cfg = load_config(args.config, args.cfg_options)
+    other = None if args.against is None else load_config(args.against)
+    from mmdet_lite.apis.targets import show_targets
+    from mmdet_lite.assignment.scene import describe_scene
+
     scene, files = show_targets(
-        load_config(args.config, args.cfg_options),
+        cfg,
         args.index,
         args.out,
         args.checkpoint,
-        None if args.against is None else load_config(args.against),
+        other,
         args.against_checkpoint,
         args.epoch,
     )
@@ -453,10 +462,12 @@ def _anchors_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _anchors(args: argparse.Namespace) -> None:
-    from mmdet_lite.apis.anchors import report_anchors
     from mmdet_lite.apis.config import load_config
 
-    print(report_anchors(load_config(args.config, args.cfg_options), args.num, args.fit))
+    cfg = load_config(args.config, args.cfg_options)
+    from mmdet_lite.apis.anchors import report_anchors
+
+    print(report_anchors(cfg, args.num, args.fit))
 
 
 def _replay_arguments(parser: argparse.ArgumentParser) -> None:
@@ -473,10 +484,11 @@ def _replay_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _replay(args: argparse.Namespace) -> None:
     from mmdet_lite.apis.config import load_config
+
+    cfg = load_config(args.config, args.cfg_options)
     from mmdet_lite.apis.replay import replay
     from mmdet_lite.apis.replay_report import report
 
-    cfg = load_config(args.config, args.cfg_options)
     result = replay(cfg, args.batch, args.weights, args.precision, args.show_dir)
     print(report(result))
     if not result.not_finite:

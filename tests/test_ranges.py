@@ -27,3 +27,8 @@ def test_values_outside_are_named(check, good, bad, words):
     for value in bad:
         with pytest.raises(ValueError, match=f"Owner: second must be {words}, got {value!r}"):
             check(Owner(), first=good[0], second=value)
+
+
+def test_the_owner_may_be_a_name():
+    with pytest.raises(ValueError, match="^config: optimizer.lr must be above 0, got 0$"):
+        check_positive("config", **{"optimizer.lr": 0})
