@@ -21,6 +21,7 @@ from mmdet_lite.data.dataset import DetectionDataset
 from mmdet_lite.data.loader import DetectionLoader, build_eval_loader, build_train_loader
 from mmdet_lite.data.pipeline import Transform, walk
 from mmdet_lite.engine.distributed import rank, world_size
+from mmdet_lite.near_files import where_missing
 from mmdet_lite.registry import DATASETS, MODELS, build
 
 logger = logging.getLogger("mmdet_lite")
@@ -164,7 +165,7 @@ def read_path(value: str | Path, what: str) -> Path:
     """A path of a file that must exist; ``zoo:NAME`` is downloaded the first time.
 
     Raises:
-        FileNotFoundError: it does not.
+        FileNotFoundError: it does not; the message has near names of its folder.
         ConnectionError: a model of the zoo cannot be downloaded.
         ValueError: the zoo has no such model, or its download has another checksum.
     """
@@ -176,9 +177,7 @@ def read_path(value: str | Path, what: str) -> Path:
     if path.is_dir():
         raise FileNotFoundError(f"{what} {str(value)!r} is a folder, expected a file in it")
     if not path.is_file():
-        raise FileNotFoundError(
-            f"{what} {str(value)!r} does not exist (looked for {path.absolute()})"
-        )
+        raise FileNotFoundError(f"{what} {str(value)!r} does not exist {where_missing(path)}")
     return path
 
 
