@@ -64,6 +64,9 @@ class ParamGroupRules:
         exempt: patterns of parameters to which the first three do not apply.
         split_biases: biases, those of normalisation layers too, form groups of their own, which a
             schedule can treat differently.
+
+    Raises:
+        ValueError: a number is negative.
     """
 
     norm_decay: float | None = None
@@ -73,6 +76,12 @@ class ParamGroupRules:
     decay_multipliers: dict[str, float] = field(default_factory=dict)
     exempt: tuple[str, ...] = ()
     split_biases: bool = False
+
+    def __post_init__(self) -> None:
+        numbers = {"norm_decay": self.norm_decay, "bias_decay": self.bias_decay}
+        numbers |= {"bias_lr": self.bias_lr, **self.lr_multipliers, **self.decay_multipliers}
+        given = {f"param_groups.{key}": v for key, v in numbers.items() if v is not None}
+        check_not_negative("config", **given)
 
     def lr_factor(self, name: str, owner: nn.Module) -> float:
         """The factor on the learning rate of a parameter that belongs to the layer ``owner``."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mmdet_lite.ranges import check_positive
 from mmdet_lite.registry import MODELS
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ class AnchorGenerator:
         cell_anchors: for each level (N, 4) xyxy around the first cell, input pixels, in NumPy.
 
     Raises:
-        ValueError: not exactly one kind of scales is given, or lengths differ.
+        ValueError: not exactly one kind of scales is given, lengths differ, or a number is not
+            above 0.
     """
 
     def __init__(
@@ -139,6 +141,9 @@ class AnchorGenerator:
         if sizes is not None:
             base_sizes = [1] * len(sizes)
         sides = [scales] * len(self.strides) if sizes is None else sizes
+        numbers = {"strides": strides, "ratios": ratios, "base_sizes": base_sizes or ()}
+        for name, values in (numbers | {"scales": scales or ()}).items():
+            check_positive(self, **{f"{name}[{i}]": value for i, value in enumerate(values)})
         self.base_sizes = tuple(base_sizes or strides)
         if len(self.base_sizes) != len(self.strides):
             raise ValueError(
