@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from torch import Tensor
-
 _PLAIN = (str, bytes, Real, Mapping, list, tuple, type(None))  # what is not an object of a class
 _NAMES = {
     bool: "True or False",
@@ -30,7 +28,7 @@ def check_types(cls: Callable, arguments: dict[str, Any], is_built: Callable[[ty
         cls: what is to be called.
         arguments: its keyword arguments, nested dicts being built already.
         is_built: whether objects of a class, or of those derived from it, come from dicts with a
-            'type'.
+            'type', or at any rate are no plain values.
 
     Raises:
         TypeError: values are of other types; all are named.
@@ -67,7 +65,7 @@ def _matches(value: Any, hint: Any, is_built: Callable[[type], bool]) -> bool:
         return _is_list_of(value, get_args(hint), is_built)
     if kind in (dict, Mapping):
         return isinstance(value, Mapping)
-    if kind is Callable or isinstance(kind, type) and (kind is Tensor or is_built(kind)):
+    if kind is Callable or isinstance(kind, type) and is_built(kind):
         return not isinstance(value, _PLAIN)
     return True
 

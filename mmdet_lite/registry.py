@@ -7,11 +7,10 @@ import inspect
 from typing import Any
 
 from mmengine.registry import Registry
-from torch import nn
 
 from mmdet_lite.argument_types import check_types
 
-MODELS = Registry("model", scope="mmdet_lite", locations=["mmdet_lite.models"])
+MODELS = Registry("model", scope="mmdet_lite", locations=["mmdet_lite.models.registered"])
 DATASETS = Registry("dataset", scope="mmdet_lite", locations=["mmdet_lite.data.registered"])
 TRANSFORMS = Registry("transform", scope="mmdet_lite", locations=["mmdet_lite.data.registered"])
 METRICS = Registry("metric", scope="mmdet_lite", locations=["mmdet_lite.evaluation"])
@@ -41,6 +40,37 @@ def build(cfg: dict, registry: Registry, **given: Any) -> Any:
             hints ask for others: a number where there is text, for example.
         KeyError: there is no ``type``, or no such type is registered.
     """
+    cls, arguments = _read(cfg, registry, given)
+    return cls(**arguments, **given)
+
+
+def check(cfg: dict, registry: Registry, **given: Any) -> None:
+    """Raise what :func:`build` would before it calls the class; nested dicts are built."""
+    _read(cfg, registry, given)
+
+
+def find_class(name: str | type, registries: tuple[Registry, ...] = ALL_REGISTRIES) -> type:
+    """Look a registered class up by its name.
+
+    What is registered already comes first: a transform is found without importing the models.
+
+    Raises:
+        KeyError: no such name; the message lists near matches and where else it is registered.
+    """
+    if isinstance(name, type):
+        return name
+    for registry in registries:
+        if name in registry.module_dict:
+            return registry.module_dict[name]
+    for registry in registries:
+        registry.import_from_location()
+        if name in registry.module_dict:
+            return registry.module_dict[name]
+    raise KeyError(_unknown_type_message(name, registries))
+
+
+def _read(cfg: dict, registry: Registry, given: dict[str, Any]) -> tuple[type, dict[str, Any]]:
+    """The class that a config dict names, and its arguments, which fit together."""
     if not isinstance(cfg, dict):
         raise TypeError(f"expected a dict with 'type' for a {registry.name}, got {cfg!r}")
     if "type" not in cfg:
@@ -54,22 +84,7 @@ def build(cfg: dict, registry: Registry, **given: Any) -> Any:
     arguments = _build_items({key: value for key, value in cfg.items() if key != "type"})
     _check_arguments(cls, arguments | given)
     check_types(cls, arguments, _is_built)
-    return cls(**arguments, **given)
-
-
-def find_class(name: str | type, registries: tuple[Registry, ...] = ALL_REGISTRIES) -> type:
-    """Look a registered class up by its name.
-
-    Raises:
-        KeyError: no such name; the message lists near matches and where else it is registered.
-    """
-    if isinstance(name, type):
-        return name
-    for registry in registries:
-        registry.import_from_location()
-        if name in registry.module_dict:
-            return registry.module_dict[name]
-    raise KeyError(_unknown_type_message(name, registries))
+    return cls, arguments
 
 
 def _build_items(items: dict) -> dict:
@@ -89,8 +104,10 @@ def _build_nested(value: Any) -> Any:
 
 
 def _is_built(cls: type) -> bool:
-    """Whether some registered class is this one, or derived from it."""
-    if cls is nn.Module:
+    """Whether some registered class is this one, or derived from it; or it is one of torch's."""
+    from torch import Tensor, nn  # here, so that reading a config needs no torch
+
+    if cls in (nn.Module, Tensor):
         return True
     known = [one for registry in ALL_REGISTRIES for one in registry.module_dict.values()]
     return any(cls in getattr(one, "__mro__", ()) for one in known)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import subprocess
 import sys
@@ -54,6 +55,54 @@ def test_help_of_every_command_imports_nothing_heavy():
 def test_package_imports_nothing_heavy():
     done = python(f"import sys, mmdet_lite; print([n for n in {HEAVY} if n in sys.modules])")
     assert done.stdout.strip() == "[]"
+
+
+def test_config_is_read_and_data_examined_without_torch(tmp_path):
+    image = {"id": 1, "file_name": "a.jpg", "width": 64, "height": 64}
+    box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [8, 8, 32, 16], "area": 512}
+    categories = [{"id": 1, "name": "cat"}]
+    content = {"images": [image], "annotations": [box | {"iscrowd": 0}], "categories": categories}
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    options = [f"train_data.dataset.ann_file={tmp_path}/a.json", "val_data=None", "test_data=None"]
+    arguments = ["doctor", "faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py", "--cfg-options", *options]
+    code = (
+        "import sys\nfrom mmdet_lite.cli import main\n"
+        f"try: main(argv={arguments})\n"
+        "except SystemExit: assert 'torch' not in sys.modules\n"
+    )
+    done = python(code)
+    assert done.returncode == 0, done.stderr
+    assert "boxes that no anchor matches" in done.stdout
+
+
+def test_mistakes_outside_of_the_model_are_told_before_it_is_imported(tmp_path):
+    # torchvision, which the models bring, takes as long to import as torch
+    train = ["train", str(TINY), "--work-dir", str(tmp_path / "run"), "--cfg-options"]
+    checkpoint = str(tmp_path / "missing.pth")
+    infer = ["infer", checkpoint, str(ROOT / "docs/images/infer_shapes.jpg")]
+    mistakes = [
+        ([*train, "train.max_iter=1"], "unknown 'max_iter' (did you mean 'max_iters'?)"),
+        ([*train, "optimizer.lrr=1"], "AdamW: unknown argument 'lrr' (did you mean 'lr'?)"),
+        ([*train, "optimizer.lr=-1"], "config: optimizer.lr must be 0 or above, got -1"),
+        ([*train, "schedule.gama=1"], "OneCycleSchedule: unknown argument 'gama'"),
+        ([*train, "load_from=missing"], "load_from 'missing' does not exist"),
+        ([*train, "val_data.dataset.num=1"], "ShapesDataset: unknown argument 'num'"),
+        ([*train, "metric.metric=1"], "unknown argument 'metric' (did you mean 'metrics'?)"),
+        (["test", str(TINY), checkpoint], f"checkpoint {checkpoint!r} does not exist"),
+        ([*infer, "--out", str(tmp_path / "out")], f"checkpoint {checkpoint!r} does not exist"),
+    ]
+    code = (
+        "import sys\nfrom mmdet_lite.cli import main\n"
+        f"for arguments in {[arguments for arguments, _ in mistakes]}:\n"
+        "    try: main(argv=arguments)\n"
+        "    except SystemExit: assert 'torchvision' not in sys.modules, arguments\n"
+    )
+    done = python(code)
+    assert done.returncode == 0, done.stderr
+    errors = done.stderr.split("\nerror: ")[1:]
+    assert len(errors) == len(mistakes)
+    for (_, expected), error in zip(mistakes, errors, strict=True):
+        assert expected in error
 
 
 @pytest.mark.parametrize("file", sorted(path.name for path in (ROOT / "tools").glob("*.py")))

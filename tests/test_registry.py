@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 
 import pytest
 from mmengine.config import ConfigDict
@@ -10,7 +11,16 @@ from mmengine.config import ConfigDict
 from mmdet_lite.models.assigners import MaxIoUAssigner
 from mmdet_lite.models.losses import L1Loss
 from mmdet_lite.models.roi_heads import FCNMaskHead
-from mmdet_lite.registry import DATASETS, METRICS, MODELS, OPTIMIZERS, build, find_class
+from mmdet_lite.registry import (
+    ALL_REGISTRIES,
+    DATASETS,
+    METRICS,
+    MODELS,
+    OPTIMIZERS,
+    build,
+    check,
+    find_class,
+)
 
 MASK_HEAD = dict(
     type="FCNMaskHead",
@@ -161,3 +171,23 @@ def test_an_argument_of_the_run_cannot_stand_in_the_config():
 def test_text_and_lists_in_place_of_numbers_are_named(cfg, problem):
     with pytest.raises(TypeError, match=problem):
         build(cfg, MODELS)
+
+
+def test_check_raises_what_build_would_and_calls_nothing():
+    class Strict:
+        def __init__(self, size: int):
+            raise AssertionError("called")
+
+    check(dict(type=Strict, size=3), MODELS)
+    with pytest.raises(TypeError, match="did you mean 'size'"):
+        check(dict(type=Strict, sise=3), MODELS)
+    with pytest.raises(TypeError, match="size is '3', expected a whole number"):
+        check(dict(type=Strict, size="3"), MODELS)
+
+
+def test_a_name_is_in_one_registry_only():
+    # what is found must not depend on which of them are filled already
+    for registry in ALL_REGISTRIES:
+        registry.import_from_location()
+    counts = Counter(name for registry in ALL_REGISTRIES for name in registry.module_dict)
+    assert [name for name, count in counts.items() if count > 1] == []

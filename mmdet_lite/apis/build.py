@@ -21,8 +21,8 @@ from mmdet_lite.data.dataset import DetectionDataset
 from mmdet_lite.data.loader import DetectionLoader, build_eval_loader, build_train_loader
 from mmdet_lite.data.pipeline import Transform, walk
 from mmdet_lite.engine.distributed import rank, world_size
-from mmdet_lite.models.detectors.connections import check_connections
-from mmdet_lite.registry import DATASETS, METRICS, MODELS, build
+from mmdet_lite.near_files import where_missing
+from mmdet_lite.registry import DATASETS, MODELS, build
 
 logger = logging.getLogger("mmdet_lite")
 
@@ -65,6 +65,10 @@ def build_model(cfg: Config) -> nn.Module:
             ``num_classes`` open.
     """
     check_filled(cfg)
+    # Not before: models bring torchvision, whose import takes as long as torch's, and what is wrong
+    # with files and data should be said soon.
+    from mmdet_lite.models.detectors.connections import check_connections
+
     model = build(cfg.model, MODELS)
     check_connections(model)
     return model
@@ -124,13 +128,12 @@ def build_eval(cfg: Config, dataset: DetectionDataset, split: str) -> DetectionL
     return build_eval_loader(dataset, rank=rank(), world_size=world_size(), **settings)
 
 
-def build_metric(cfg: Config, dataset: DetectionDataset, model: nn.Module, split: str) -> Any:
-    """The metric of the config, with the ground truth of a data set.
+def prepare_metric(metric: Any, dataset: DetectionDataset, model: nn.Module, split: str) -> None:
+    """Give a metric the ground truth of a data set.
 
     Raises:
         ValueError: it compares masks, and the model predicts or the data set loads none.
     """
-    metric = build(cfg.metric, METRICS)
     if getattr(metric, "with_masks", False):
         if model.mask_format is None:
             raise ValueError(
@@ -143,7 +146,6 @@ def build_metric(cfg: Config, dataset: DetectionDataset, model: nn.Module, split
                 f"{split}_data.dataset.with_masks=True, or take it out of metric.metrics"
             )
     metric.prepare(dataset)
-    return metric
 
 
 def check_masks(model: nn.Module, dataset: DetectionDataset) -> None:
@@ -163,7 +165,7 @@ def read_path(value: str | Path, what: str) -> Path:
     """A path of a file that must exist; ``zoo:NAME`` is downloaded the first time.
 
     Raises:
-        FileNotFoundError: it does not.
+        FileNotFoundError: it does not; the message has near names of its folder.
         ConnectionError: a model of the zoo cannot be downloaded.
         ValueError: the zoo has no such model, or its download has another checksum.
     """
@@ -175,9 +177,7 @@ def read_path(value: str | Path, what: str) -> Path:
     if path.is_dir():
         raise FileNotFoundError(f"{what} {str(value)!r} is a folder, expected a file in it")
     if not path.is_file():
-        raise FileNotFoundError(
-            f"{what} {str(value)!r} does not exist (looked for {path.absolute()})"
-        )
+        raise FileNotFoundError(f"{what} {str(value)!r} does not exist {where_missing(path)}")
     return path
 
 

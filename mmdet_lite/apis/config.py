@@ -7,12 +7,14 @@ import inspect
 import logging
 import traceback
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.logging import MMLogger
+from mmengine.config import config as mmengine_reader
+from mmengine.logging import print_log
 from mmengine.utils import import_modules_from_strings
 
 from mmdet_lite.apis.foreign_config import (
@@ -204,10 +206,9 @@ def read_seed(cfg: Config) -> int:
 
 
 def _read(file: Path) -> Config:
-    # It tells which environment variables a config uses, on the standard output.
-    MMLogger.get_instance("mmengine").setLevel(logging.WARNING)
     try:
-        cfg = Config.fromfile(file, import_custom_modules=False)
+        with _silent_reader():
+            cfg = Config.fromfile(file, import_custom_modules=False)
     except Exception as error:  # a config is a program, which may raise anything
         if explanation := explain_unreadable(file):
             raise ValueError(explanation) from error
@@ -219,6 +220,19 @@ def _read(file: Path) -> Config:
             "type='ResNet', and custom_imports for modules of your own"
         )
     return cfg
+
+
+@contextmanager
+def _silent_reader() -> Iterator[None]:
+    """mmengine tells on the standard output which environment variables a config uses.
+
+    Its logger imports torch, which would take longer than the reading.
+    """
+    mmengine_reader.print_log = lambda *given, **named: None
+    try:
+        yield
+    finally:
+        mmengine_reader.print_log = print_log
 
 
 def _explained(error: Exception, file: Path) -> Exception:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections import Counter
 from collections.abc import Sequence
@@ -10,8 +11,10 @@ from pathlib import Path
 from mmdet_lite.data.coco_checks import OF_ANNOTATIONS, check_image_files
 from mmdet_lite.data.coco_columns import read_columns
 from mmdet_lite.data.coco_table import build_table
+from mmdet_lite.data.findings import Finding
 from mmdet_lite.data.formats import FORMATS, ReadOptions, Source, read_dataset, write_dataset
 from mmdet_lite.data.problems import Problems, describe
+from mmdet_lite.doctor.image_file import ImageRecord, inspect_header
 
 _CONFIG = "faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py"
 _MOST_CLASSES = 10  # named in the summary
@@ -41,7 +44,7 @@ def convert_dataset(
     Raises:
         FileNotFoundError: there is nothing at ``source``, or parts are missing.
         FileExistsError: what would be written is there already.
-        ValueError: the data set or an argument is wrong.
+        ValueError: the data set or an argument is wrong, or no image can be read.
         OSError: files cannot be written.
     """
     source, out, options = Path(source), Path(out), options or ReadOptions()
@@ -54,8 +57,9 @@ def convert_dataset(
     _check_classes(read, source, options.classes)
     if out_split is None and "split" in FORMATS.get(to, FORMATS["coco"]).options:
         out_split = options.split
+    doubtful = _check_images(read)
     lost = write_dataset(read, out, to, out_split)
-    lines = [f"note: {note}" for note in [*read.notes, *_missing_images(read), *lost]]
+    lines = [f"note: {note}" for note in [*read.notes, *doubtful, *lost]]
     lines += [f"wrote {out} ({to}); look at it:", f"  {_next_command(read, out, to, out_split)}"]
     return "\n".join([_summary(read, source), *lines])
 
@@ -92,11 +96,35 @@ def _check(read: Source, source: Path, skip_bad: bool) -> None:
         read.notes.append(f"left out:\n{describe(left_out)}")
 
 
-def _missing_images(read: Source) -> list[str]:
+def _check_images(read: Source) -> list[str]:
+    """Notes on image files that are missing, or cannot be read, or lie another way than listed.
+
+    Their headers are looked at, and where they end; the pixels of all are for the doctor.
+    """
     problems = Problems("images")
     columns = read_columns(read.content, problems)
     check_image_files(read.image_dir, columns.images, problems)
-    return [describe(problems.found).removeprefix("- ")] if problems.found else []
+    missing = {finding.id for finding in problems.found}
+    images = columns.images
+    records = [
+        ImageRecord(key, os.path.join(read.image_dir, name), tuple(size))
+        for key, name, size in zip(
+            images.ids.tolist(), images.file_names, images.sizes.tolist(), strict=True
+        )
+        if key not in missing and read.image_dir.is_dir()
+    ]
+    found = [finding for record in records for finding in inspect_header(record)]
+    corrupt = {f.id for f in found if (f.severity, f.kind) == ("error", "image_corrupt")}
+    if records and len(corrupt) == len(records):
+        raise ValueError(f"none of the {len(records)} images can be read:\n{_describe(found)}")
+    kinds = dict.fromkeys((f.kind, f.fix) for f in [*problems.found, *found])
+    return [
+        _describe([f for f in [*problems.found, *found] if (f.kind, f.fix) == one]) for one in kinds
+    ]
+
+
+def _describe(findings: Sequence[Finding]) -> str:
+    return describe(findings, "images").removeprefix("- ")
 
 
 def _summary(read: Source, source: Path) -> str:

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torchvision  # noqa: F401 - it brings deform_conv2d
 from mmengine.config import Config
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -95,7 +94,10 @@ def count_flops(model: nn.Module, batch: Batch) -> list[PartCost]:
         model: a detector in evaluation mode, on the CPU.
         batch: one image; what is in it does not matter.
     """
-    with FlopCounterMode(display=False, custom_mapping=_OTHER_OPERATIONS) as counter:
+    import torchvision  # noqa: F401 - it brings deform_conv2d; not before what is said without it
+
+    others = {torch.ops.torchvision.deform_conv2d: _count_deform_conv}
+    with FlopCounterMode(display=False, custom_mapping=others) as counter:
         with _watch(model, counter) as (flops, called):
             _detect(model, batch)
         total = counter.get_total_flops()
@@ -170,9 +172,6 @@ def _count_deform_conv(
     images: Sequence[int], weight: Sequence[int], *_: Any, out_shape: Any
 ) -> int:
     return 2 * math.prod(out_shape) * math.prod(weight[1:])
-
-
-_OTHER_OPERATIONS = {torch.ops.torchvision.deform_conv2d: _count_deform_conv}
 
 
 def _blank_batch(size: Sequence[int], size_divisor: int) -> Batch:

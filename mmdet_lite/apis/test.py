@@ -16,9 +16,9 @@ from torch import nn
 from mmdet_lite.apis.build import (
     build_dataset,
     build_eval,
-    build_metric,
     build_model,
     choose_device,
+    prepare_metric,
     read_path,
 )
 from mmdet_lite.apis.classes import check_classes, check_same_classes, fill_num_classes
@@ -32,6 +32,7 @@ from mmdet_lite.engine.distributed import from_main, gather_to_main, is_main
 from mmdet_lite.engine.settings import AUTOCAST_DTYPES, weights_format
 from mmdet_lite.engine.watchdog import Watchdog
 from mmdet_lite.engine.weights import class_names, find_weights, load_exactly
+from mmdet_lite.registry import METRICS, build
 from mmdet_lite.structures.samples import Detections, ImageMeta, to_device
 from mmdet_lite.visualization.results import Instances, save_comparison
 
@@ -90,11 +91,12 @@ def test(
     weights = read_path(checkpoint, "checkpoint")
     content = load_checkpoint(weights)
     dataset = build_dataset(cfg, "test", seed=0)
+    metric = build(cfg.metric, METRICS)
     _check_trained_classes(content, dataset, str(checkpoint))
     model = build_model(fill_num_classes(cfg, dataset.classes, "test_data"))
     check_classes(model, dataset, "test")
     load_exactly(model, find_weights(content, str(weights)), str(weights))
-    metric = build_metric(cfg, dataset, model, "test")
+    prepare_metric(metric, dataset, model, "test")
     request = None
     if report_dir is not None:
         name, score = Path(cfg.filename or "evaluation").stem, show_score_thr

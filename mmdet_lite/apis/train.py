@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision
 from mmengine.config import Config
 from torch import nn
 
@@ -19,13 +18,13 @@ from mmdet_lite.apis.anchors import check_anchors
 from mmdet_lite.apis.build import (
     build_dataset,
     build_eval,
-    build_metric,
     build_model,
     build_train,
     check_masks,
     choose_device,
     computes_bf16,
     loader_settings,
+    prepare_metric,
     read_path,
     transforms_in,
 )
@@ -44,13 +43,13 @@ from mmdet_lite.engine.distributed import (
 )
 from mmdet_lite.engine.hooks import Hook
 from mmdet_lite.engine.log import RunLog
-from mmdet_lite.engine.optimizer import build_optimizer, scale_lr, shard
+from mmdet_lite.engine.optimizer import build_optimizer, check_optimizer, scale_lr, shard
 from mmdet_lite.engine.randomness import seed_everything
 from mmdet_lite.engine.run_data import Evaluate, RunData
 from mmdet_lite.engine.settings import TrainSettings
 from mmdet_lite.engine.trainer import Trainer
 from mmdet_lite.engine.weights import load_weights
-from mmdet_lite.registry import HOOKS, SCHEDULES, build
+from mmdet_lite.registry import HOOKS, METRICS, SCHEDULES, build
 from mmdet_lite.visualization.curves import plot_curves, read_log
 
 logger = logging.getLogger("mmdet_lite")
@@ -101,6 +100,10 @@ def _build_trainer(cfg: Config, log: RunLog, is_new: bool) -> Trainer:
     seed = read_seed(cfg)
     settings = TrainSettings(**section(cfg, "train", TrainSettings))
     seed_everything(seed)
+    # What needs neither data nor model comes first: mistakes in it are said soon.
+    check_optimizer(section(cfg, "optimizer"))
+    schedule = build(cfg.schedule, SCHEDULES)
+    start = _read_load_from(cfg) if is_new else None
     device = choose_device()
     logger.info("%s", _describe(device, cfg, seed))
     if settings.precision == "bf16" and not computes_bf16(device):
@@ -110,12 +113,13 @@ def _build_trainer(cfg: Config, log: RunLog, is_new: bool) -> Trainer:
         )
     dataset = build_dataset(cfg, "train", seed)
     _warn_of_late_phases(dataset, settings)
+    validation = _build_validation(cfg)
     cfg = fill_num_classes(cfg, dataset.classes, "train_data")
     model = build_model(cfg)
     check_classes(model, dataset, "train")
     check_masks(model, dataset)
     if is_new:
-        _initialise(model, cfg, dataset)
+        _initialise(model, start, dataset)
         if is_main():
             check_anchors(cfg, model, dataset)
     model.to(device)
@@ -125,8 +129,8 @@ def _build_trainer(cfg: Config, log: RunLog, is_new: bool) -> Trainer:
     return Trainer(
         model,
         shard(optimizer) if settings.shard_optimizer else optimizer,
-        build(cfg.schedule, SCHEDULES),
-        _run_data(cfg, dataset, model, seed, settings),
+        schedule,
+        _run_data(cfg, dataset, model, validation, settings),
         settings,
         log,
         hooks=[build(hook, HOOKS) for hook in cfg.get("hooks") or []] + [PlotCurves()],
@@ -168,12 +172,11 @@ def synchronise_batch_norm(model: nn.Module, device: torch.device) -> nn.Module:
     return nn.SyncBatchNorm.convert_sync_batchnorm(model)
 
 
-def _initialise(model: nn.Module, cfg: Config, dataset: DetectionDataset) -> None:
-    """Weights to start from: another run's (``load_from``), or the backbone's pretrained ones."""
+def _read_load_from(cfg: Config) -> tuple[Path, bool] | None:
+    """The weights to start from, and whether they are matched by classes; None: there are none."""
     source = cfg.get("load_from")
     if not source:
-        model.init_weights()
-        return
+        return None
     settings = (
         {"path": source}
         if isinstance(source, str)
@@ -181,8 +184,17 @@ def _initialise(model: nn.Module, cfg: Config, dataset: DetectionDataset) -> Non
     )
     if "path" not in settings:
         raise ValueError(f"config: load_from has no 'path', only {settings}")
-    path = read_path(settings["path"], "load_from")
-    by_name = settings.get("match_classes", False)
+    return read_path(settings["path"], "load_from"), settings.get("match_classes", False)
+
+
+def _initialise(
+    model: nn.Module, start: tuple[Path, bool] | None, dataset: DetectionDataset
+) -> None:
+    """Weights to start from: another run's (``load_from``), or the backbone's pretrained ones."""
+    if start is None:
+        model.init_weights()
+        return
+    path, by_name = start
     load_weights(model, path, strict=False, classes=dataset.classes if by_name else None)
 
 
@@ -206,8 +218,20 @@ def _build_optimizer(
     return build_optimizer(optimizer, model, section(cfg, "param_groups"))
 
 
+def _build_validation(cfg: Config) -> tuple[DetectionDataset, Any] | None:
+    """The data set and the metric of ``val_data``; None: there is no such section."""
+    if not cfg.get("val_data"):
+        return None
+    require(cfg, ("metric",))
+    return build_dataset(cfg, "val", seed=0), build(cfg.metric, METRICS)
+
+
 def _run_data(
-    cfg: Config, dataset: DetectionDataset, model: nn.Module, seed: int, settings: TrainSettings
+    cfg: Config,
+    dataset: DetectionDataset,
+    model: nn.Module,
+    validation: tuple[DetectionDataset, Any] | None,
+    settings: TrainSettings,
 ) -> RunData:
     sampler = build_train(cfg, dataset, model, 0).batch_sampler
     data = RunData(
@@ -215,21 +239,19 @@ def _run_data(
         iterations_per_epoch=sampler.iterations_per_epoch,
         batch_size=sampler.global_batch_size,
     )
-    if cfg.get("val_data"):
-        data.evaluate, data.metric_names = _evaluation(cfg, model, dataset.classes, settings)
+    if validation is not None:
+        check_classes(model, validation[0], "val")
+        check_same_classes(dataset.classes, validation[0], "train_data", "val")
+        data.evaluate, data.metric_names = _evaluation(cfg, model, *validation, settings)
     return data
 
 
 def _evaluation(
-    cfg: Config, model: nn.Module, classes: Sequence[str], settings: TrainSettings
+    cfg: Config, model: nn.Module, dataset: DetectionDataset, metric: Any, settings: TrainSettings
 ) -> tuple[Evaluate, list[str] | None]:
     """How a model is validated, and the names of the metrics if the metric tells them."""
-    require(cfg, ("metric",))
-    dataset = build_dataset(cfg, "val", seed=0)
-    check_classes(model, dataset, "val")
-    check_same_classes(classes, dataset, "train_data", "val")
     loader = build_eval(cfg, dataset, "val")
-    metric = build_metric(cfg, dataset, model, "val")
+    prepare_metric(metric, dataset, model, "val")
 
     def run(model: nn.Module, enter: Callable[[str], None]) -> dict[str, float]:
         return evaluate(model, loader, metric, settings.precision, enter)
@@ -238,6 +260,8 @@ def _evaluation(
 
 
 def _meta(cfg: Config, dataset: DetectionDataset, seed: int) -> dict[str, Any]:
+    import torchvision  # with the models, not before what is said without them
+
     return {
         "classes": list(dataset.classes),
         "category_ids": [int(key) for key in dataset.category_ids],

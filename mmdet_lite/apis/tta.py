@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmengine.config import Config
 from torch import nn
@@ -16,8 +16,10 @@ from mmdet_lite.data.dataset import DetectionDataset
 from mmdet_lite.data.loader import DetectionLoader
 from mmdet_lite.data.views import MultiViewDataset, build_view_loader
 from mmdet_lite.engine.distributed import rank, world_size
-from mmdet_lite.models.tta import MultiViewDetector
 from mmdet_lite.registry import MODELS, build
+
+if TYPE_CHECKING:
+    from mmdet_lite.models.tta import MultiViewDetector
 
 logger = logging.getLogger("mmdet_lite")
 
@@ -91,6 +93,8 @@ def build_tta(
         model: the detector, on its device.
         dataset: of ``test_data``.
     """
+    from mmdet_lite.models.tta import MultiViewDetector  # it imports torchvision, as models do
+
     views = MultiViewDataset(dataset, settings.scales, settings.flips, settings.keep_ratio)
     loader = build_view_loader(
         views,

@@ -50,14 +50,14 @@ def decode_image(content: bytes, path: str | Path) -> np.ndarray:
     """
     if not content:
         raise ValueError(f"image file {path} is empty (0 bytes): fetch it again")
-    if _lacks_end_marker(content):
+    if lacks_end_marker(content):
         _decode_strictly(content, path)
     try:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:  # above OpenCV's limit of pixels, or out of memory
         raise ValueError(
             f"image file {path} cannot be decoded: OpenCV says: {error.err}. Cut it into tiles, or "
-            "take it out of the annotation file"
+            "leave it out"
         ) from error
     if image is None:
         raise ValueError(
@@ -67,8 +67,12 @@ def decode_image(content: bytes, path: str | Path) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def _lacks_end_marker(content: bytes) -> bool:
-    """Whether a JPEG or PNG does not end as it should; other formats are left to the decoder."""
+def lacks_end_marker(content: bytes) -> bool:
+    """Whether a JPEG or PNG does not end as it should; other formats are left to the decoder.
+
+    Args:
+        content: of the file, or its first 8 bytes and its end.
+    """
     if content.startswith(b"\xff\xd8"):
         return not content.rstrip(b"\0 \t\r\n").endswith(b"\xff\xd9")
     if content.startswith(b"\x89PNG"):
@@ -86,7 +90,7 @@ def _decode_strictly(content: bytes, path: str | Path) -> None:
     except Exception as error:  # Pillow raises OSError, SyntaxError, struct.error, ...
         raise ValueError(
             f"image file {path} is truncated or damaged ({len(content)} bytes: {error}): "
-            "fetch it again, or take it out of the annotation file"
+            "fetch it again, or leave it out"
         ) from error
 
 

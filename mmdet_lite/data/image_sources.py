@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import glob
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ import PIL.Image
 
 from mmdet_lite.data.picture import ACCEPTED, Picture, describe, to_path
 from mmdet_lite.data.video import VIDEO_SUFFIXES, Video
+from mmdet_lite.near_files import where_missing
 
 IMAGE_SUFFIXES = (".bmp", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
@@ -86,15 +86,4 @@ def find_files(source: str | Path, suffixes: tuple[str, ...], what: str) -> list
         if files := [file for file in files if file.is_file()]:
             return files
         raise FileNotFoundError(f"no file matches {str(source)!r} (from {Path.cwd()})")
-    raise FileNotFoundError(f"{str(source)!r} does not exist{_near(path)}")
-
-
-def _near(path: Path) -> str:
-    """Where it was looked for, and names beside it that are much alike."""
-    folder = path.parent
-    while not folder.is_dir():
-        folder = folder.parent
-    missing = path.absolute().relative_to(folder.absolute()).parts[0]
-    names = difflib.get_close_matches(missing, [p.name for p in folder.iterdir()], n=3)
-    hint = f"; near matches there: {', '.join(names)}" if names else ""
-    return f" (looked for {path.absolute()}; there is no {missing!r} in {folder.absolute()}{hint})"
+    raise FileNotFoundError(f"{str(source)!r} does not exist {where_missing(path)}")

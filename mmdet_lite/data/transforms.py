@@ -15,6 +15,7 @@ import numpy as np
 
 from mmdet_lite.data.geometry import crop, flip, resize_within
 from mmdet_lite.data.sample import Sample
+from mmdet_lite.ranges import check_positive
 from mmdet_lite.registry import TRANSFORMS
 
 CropType = Literal["absolute", "relative", "absolute_range", "relative_range"]
@@ -239,8 +240,8 @@ class Pad:
         pad_val: grey level of the padding, 0..255.
 
     Raises:
-        ValueError: not exactly one of the first three arguments is given, or ``pad_val`` is no
-            whole number of 0..255.
+        ValueError: not exactly one of the first three arguments is given, ``size_divisor`` is not
+            above 0, or ``pad_val`` is no whole number of 0..255.
     """
 
     def __init__(
@@ -253,6 +254,8 @@ class Pad:
         given = [size is not None, size_divisor is not None, pad_to_square]
         if sum(given) != 1:
             raise ValueError("Pad: give exactly one of size, size_divisor and pad_to_square")
+        if size_divisor is not None:
+            check_positive(self, size_divisor=size_divisor)
         self.size = None if size is None else read_pair("Pad", "size", size)
         self.size_divisor = size_divisor
         self.pad_val = read_grey("Pad", pad_val)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -14,7 +15,7 @@ import cv2
 from PIL import Image
 
 from mmdet_lite.data.findings import Finding
-from mmdet_lite.data.image_io import decode_image
+from mmdet_lite.data.image_io import decode_image, lacks_end_marker
 from mmdet_lite.doctor.image_header import ImageHeader, read_header
 from mmdet_lite.doctor.image_sizes import check_size
 from mmdet_lite.doctor.image_traits import find_traits
@@ -36,6 +37,7 @@ _IMPOSTORS = (
     (b"%pdf", "a PDF document", _CONVERT),
     (b"pk\x03\x04", "a ZIP archive", "Unpack it."),
 )
+_BEGIN, _END = 8, 4096  # bytes of a file that are looked at beside its header
 _HEIC = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
 
 # What libjpeg says of a file when what it shows is not what was saved.
@@ -86,6 +88,46 @@ def make_inspector() -> Callable[[ImageRecord], Inspection]:
     return inspect
 
 
+def inspect_header(record: ImageRecord) -> list[Finding]:
+    """Judge an image file by its header and its end alone; what looks cut off is decoded.
+
+    Args:
+        record: of a file that is there.
+    """
+    inspection = Inspection()
+    try:
+        with open(record.path, "rb") as file, _any_number_of_pixels():
+            header = read_header(file)
+            num_bytes = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            begin = file.read(_BEGIN)
+            file.seek(max(num_bytes - _END, 0))
+            is_whole = header is not None and not lacks_end_marker(begin + file.read())
+    except OSError as error:
+        return [_unreadable(record, error)]
+    if header and (fault := _too_large(record, header, num_bytes)):
+        return [fault]
+    if is_whole:
+        return check_size(record.path, record.id, record.size, header.shown_size, header)
+    content = _read(record, inspection)
+    if content is not None:
+        try:
+            decode_image(content, record.path)
+        except ValueError as error:
+            inspection.findings.append(_explain(record, content, error))
+    return inspection.findings
+
+
+@contextmanager
+def _any_number_of_pixels() -> Iterator[None]:
+    """Let Pillow open files that it would take for a forgery: here LARGEST_DECODED is the guard."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
 def corrupt(record: ImageRecord, message: str, fix: str = _FETCH) -> Finding:
     """A file that training cannot read, or not as it was saved."""
     return Finding("error", "image_corrupt", str(record.path), record.id, message, fix)
@@ -95,9 +137,13 @@ def _read(record: ImageRecord, inspection: Inspection) -> bytes | None:
     try:
         return Path(record.path).read_bytes()
     except OSError as error:
-        text = f"the file cannot be read: {error.strerror or error}"
-        inspection.findings.append(corrupt(record, text, "Correct its permissions, or fetch it."))
+        inspection.findings.append(_unreadable(record, error))
         return None
+
+
+def _unreadable(record: ImageRecord, error: OSError) -> Finding:
+    text = f"the file cannot be read: {error.strerror or error}"
+    return corrupt(record, text, "Correct its permissions, or fetch it.")
 
 
 def _inspect_content(
@@ -115,7 +161,7 @@ def _inspect_content(
     heard.seek(0)
     said = heard.read().decode("utf-8", "replace")
     inspection.findings += _complaints(record, said)
-    inspection.findings += check_size(record.path, record.id, record.size, image, header)
+    inspection.findings += check_size(record.path, record.id, record.size, image.shape[:2], header)
     if header:
         inspection.findings += find_traits(record.path, record.id, content, image, header)
     inspection.digest = digest_image(record.id, content, image)

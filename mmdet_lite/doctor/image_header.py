@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from PIL import Image
 
@@ -42,6 +43,12 @@ class ImageHeader:
     def num_pixels(self) -> int:
         return self.size[0] * self.size[1]
 
+    @property
+    def shown_size(self) -> tuple[int, int]:
+        """(height, width) as it is read: after the EXIF orientation."""
+        is_turned = self.orientation >= 5 and self.format != "TIFF"  # whose size Pillow turns
+        return self.size[::-1] if is_turned else self.size
+
     def fits_in(self, num_bytes: int) -> bool:
         """Whether so many pixels can be stored in a file of so many bytes."""
         if self.format in ("JPEG", "MPO"):
@@ -53,24 +60,25 @@ class ImageHeader:
         return True
 
 
-def read_header(content: bytes) -> ImageHeader | None:
+def read_header(content: bytes | BinaryIO) -> ImageHeader | None:
     """Read the header of an image file; None if Pillow does not know the format.
 
     Args:
-        content: of the file.
+        content: of the file, or the open file, of which no more is read than is needed.
     """
+    file = io.BytesIO(content) if isinstance(content, bytes) else content
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of damaged EXIF data, and of sizes
         try:
-            image = Image.open(io.BytesIO(content))
+            image = Image.open(file)
             return ImageHeader(
                 format=image.format,
                 mode=image.mode,
                 size=(image.height, image.width),
-                bits=_bits(image, content),
                 frames=getattr(image, "n_frames", 1),
                 orientation=exif_orientation(image),
                 has_alpha=image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info,
+                bits=_bits(image, file),  # the last, as it moves in the file
             )
         except Exception:  # Pillow raises OSError, SyntaxError, struct.error, ...
             return None
@@ -82,9 +90,10 @@ def is_opaque(content: bytes) -> bool:
     return alpha.getextrema()[0] == 255
 
 
-def _bits(image: Image.Image, content: bytes) -> int:
+def _bits(image: Image.Image, file: BinaryIO) -> int:
     if image.format == "PNG":
-        return content[_PNG_BITS]
+        file.seek(_PNG_BITS)
+        return file.read(1)[0]
     if image.format == "TIFF":
         return max(image.tag_v2.get(_BITS_PER_SAMPLE, (1,)))
     return 16 if image.mode.startswith("I") else 8

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from mmdet_lite.data.findings import Finding
 from mmdet_lite.doctor.image_header import ImageHeader
 
@@ -23,7 +21,7 @@ def check_size(
     path: str,
     id: int | str,
     listed: tuple[int, int] | None,
-    image: np.ndarray,
+    actual: tuple[int, int],
     header: ImageHeader | None,
 ) -> list[Finding]:
     """Compare the size that is listed with what training reads.
@@ -32,13 +30,12 @@ def check_size(
         path: of the image file.
         id: of the image.
         listed: (height, width) in the annotation file, or None.
-        image: (H, W, 3) as training reads it.
+        actual: (height, width) as training reads it.
         header: of the file, if it is known.
 
     Returns:
         At most one finding.
     """
-    actual = image.shape[:2]
     orientation = _applied_orientation(header, actual) if header else 1
     if listed is not None and actual != tuple(listed):
         is_swapped = actual == tuple(listed)[::-1]

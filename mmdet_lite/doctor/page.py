@@ -26,6 +26,7 @@ _MEANING = {
 }
 _FOLDER = Path(__file__).parent
 _MARGIN = 0.35  # of the picture's side, for boxes that reach out of it
+_MESSAGES = 3  # below a picture; the table has all
 _FIGURE = (320, 240)  # pixels of a picture on the page, at most
 
 
@@ -164,14 +165,16 @@ def _figure(picture: Picture) -> str:
     boxes = "".join(_rect(box, "other") for box in picture.other_boxes)
     boxes += "".join(_rect(box, name) for box in picture.boxes for name in ("back", "mine"))
     shown = min(_FIGURE[0] / (right - x), _FIGURE[1] / (bottom - y))
-    message = escape("; ".join(picture.messages))
+    lines = list(picture.messages[:_MESSAGES])
+    if len(picture.messages) > _MESSAGES:
+        lines.append(f"and {len(picture.messages) - _MESSAGES} more of this kind")
+    messages = "".join(f'<span class="soft">{escape(line)}</span>' for line in lines)
     return (
         f'<figure><svg viewBox="{x:.0f} {y:.0f} {right - x:.0f} {bottom - y:.0f}" role="img" '
         f'width="{(right - x) * shown:.0f}" height="{(bottom - y) * shown:.0f}" '
         f'aria-label="{escape(picture.title)}"><image href="{picture.uri}" width="{width}" '
         f'height="{height}"/>{boxes}</svg>'
-        f'<figcaption><code>{escape(picture.title)}</code><span class="soft" title="{message}">'
-        f"{message}</span></figcaption></figure>"
+        f"<figcaption><code>{escape(picture.title)}</code>{messages}</figcaption></figure>"
     )
 
 

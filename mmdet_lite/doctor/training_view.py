@@ -157,7 +157,7 @@ def read_scales(cfg: dict[str, Any]) -> list[Scale]:
 
 
 def read_anchors(cfg: dict[str, Any]) -> AnchorGrid | None:
-    """The anchors of the RPN or of the one-stage head; None of a config without. Imports torch.
+    """The anchors of the RPN or of the one-stage head; None of a config without.
 
     Args:
         cfg: a config in the native form.
@@ -173,6 +173,8 @@ def read_anchors(cfg: dict[str, Any]) -> AnchorGrid | None:
     head, generator_cfg = next((pair for pair in pairs if pair[1]), ({}, None))
     if generator_cfg is None:
         return None
+    # They are registered without the other models, whose import takes longer than the images.
+    from mmdet_lite.models import priors  # noqa: F401
     from mmdet_lite.registry import MODELS, build
 
     generator = build(generator_cfg, MODELS)
@@ -180,9 +182,11 @@ def read_anchors(cfg: dict[str, Any]) -> AnchorGrid | None:
     assigner = head.get("assigner") or {}
     ratio_thr = None
     if assigner.get("type") == "ShapeRatioAssigner":
+        from mmdet_lite.models import assigners  # noqa: F401
+
         ratio_thr = build(assigner, MODELS).ratio_thr
     return AnchorGrid(
-        base_anchors=tuple(a.double().numpy() + extra for a in generator.base_anchors),
+        base_anchors=tuple(anchors + extra for anchors in generator.cell_anchors),
         strides=generator.strides,
         size_divisor=(cfg.get("train_data") or {}).get("size_divisor", _SIZE_DIVISOR),
         allowed_border=head.get("allowed_border", -1),

@@ -7,17 +7,24 @@ import logging
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field
+from numbers import Real
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mmdet_lite.engine.distributed import is_main, world_size
-from mmdet_lite.registry import OPTIMIZERS, build
+from mmdet_lite.ranges import check_not_negative, check_shares
+from mmdet_lite.registry import OPTIMIZERS, build, check
 
 logger = logging.getLogger(__name__)
 
 _FUSED = ("cpu", "cuda")  # devices on which every optimizer that can be fused is
+
+_RANGES = {
+    ("lr", "weight_decay", "eps"): check_not_negative,
+    ("momentum", "dampening", "betas[0]", "betas[1]"): check_shares,
+}
 
 NORM_LAYERS = (
     nn.BatchNorm1d,
@@ -57,6 +64,9 @@ class ParamGroupRules:
         exempt: patterns of parameters to which the first three do not apply.
         split_biases: biases, those of normalisation layers too, form groups of their own, which a
             schedule can treat differently.
+
+    Raises:
+        ValueError: a number is negative.
     """
 
     norm_decay: float | None = None
@@ -66,6 +76,12 @@ class ParamGroupRules:
     decay_multipliers: dict[str, float] = field(default_factory=dict)
     exempt: tuple[str, ...] = ()
     split_biases: bool = False
+
+    def __post_init__(self) -> None:
+        numbers = {"norm_decay": self.norm_decay, "bias_decay": self.bias_decay}
+        numbers |= {"bias_lr": self.bias_lr, **self.lr_multipliers, **self.decay_multipliers}
+        given = {f"param_groups.{key}": v for key, v in numbers.items() if v is not None}
+        check_not_negative("config", **given)
 
     def lr_factor(self, name: str, owner: nn.Module) -> float:
         """The factor on the learning rate of a parameter that belongs to the layer ``owner``."""
@@ -117,6 +133,7 @@ def build_optimizer(cfg: dict, model: nn.Module, param_groups: dict | None = Non
             f"{type(model).__name__} has no trainable parameter (none has requires_grad); "
             "freeze fewer layers"
         )
+    check_optimizer(cfg)
     rules = build({"type": ParamGroupRules, **(param_groups or {})}, OPTIMIZERS)
     _check_patterns(rules, list(trainable))
     everything = {"params": list(trainable.items())}
@@ -130,6 +147,28 @@ def build_optimizer(cfg: dict, model: nn.Module, param_groups: dict | None = Non
     optimizer = build(cfg, OPTIMIZERS, params=groups)
     _log_summary(optimizer, model)
     return optimizer
+
+
+def check_optimizer(cfg: dict) -> None:
+    """Find mistakes in the optimizer's config without a model.
+
+    torch does not check all of its numbers: with a momentum of 2 it diverges.
+
+    Args:
+        cfg: as for :func:`build_optimizer`.
+
+    Raises:
+        KeyError: there is no such optimizer.
+        TypeError: an argument is unknown or missing, or of another type.
+        ValueError: a number is out of its range.
+    """
+    check(cfg, OPTIMIZERS, params=None)
+    numbers = {key: value for key, value in cfg.items() if isinstance(value, Real)}
+    betas = cfg.get("betas") or ()
+    numbers |= {f"betas[{i}]": value for i, value in enumerate(betas)}
+    for names, check_range in _RANGES.items():
+        given = {f"optimizer.{key}": v for key, v in numbers.items() if key in names}
+        check_range("config", **given)
 
 
 def shard(optimizer: Optimizer) -> Optimizer:

@@ -15,6 +15,7 @@ from typing import ClassVar, Protocol
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from mmdet_lite.ranges import check_not_negative, check_positive
 from mmdet_lite.registry import SCHEDULES
 
 
@@ -53,6 +54,8 @@ class MultiStepSchedule:
     def __post_init__(self) -> None:
         if self.unit not in ("epoch", "iter"):
             raise ValueError(f"MultiStepSchedule: unit is {self.unit!r}, not 'epoch' or 'iter'")
+        check_positive(self, **{f"milestones[{i}]": m for i, m in enumerate(self.milestones)})
+        check_not_negative(self, gamma=self.gamma)
         _check_warmup(self)
 
     def factor(self, step: int, total_steps: int, steps_per_epoch: int) -> float:
@@ -74,6 +77,7 @@ class _Decay:
 
     def __post_init__(self) -> None:
         _check_warmup(self)
+        check_not_negative(self, final_factor=self.final_factor)
 
     def factor(self, step: int, total_steps: int, steps_per_epoch: int) -> float:
         """See :class:`Schedule`."""
@@ -197,6 +201,8 @@ class OneCycleSchedule:
     def __post_init__(self) -> None:
         if self.shape not in ("cosine", "linear"):
             raise ValueError(f"OneCycleSchedule: shape is {self.shape!r}, not 'cosine' or 'linear'")
+        factors = {"initial_factor": self.initial_factor, "final_factor": self.final_factor}
+        check_not_negative(self, **factors)
         if not 0 <= self.warmup_share <= 1:
             raise ValueError(f"OneCycleSchedule: warmup_share is {self.warmup_share}, not in 0..1")
 

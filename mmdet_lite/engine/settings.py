@@ -89,7 +89,7 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         if problems := self._problems():
-            raise ValueError("training settings: " + "; ".join(problems))
+            raise ValueError("config: train: " + "; ".join(problems))
         if self.val_interval is None:
             self.val_interval = 1 if self.max_epochs else self.max_iters
         if self.checkpoint_interval is None:

@@ -51,6 +51,13 @@ from mmdet_lite.structures.samples import Batch
 
 logger = logging.getLogger(__name__)
 
+_NOTHING_TO_FIND = -1.0  # COCO's value of a metric whose ground truth has no such objects
+_NO_BEST = (
+    "no checkpoint is kept as the best: %s is -1, as the validation's ground truth has no such "
+    "objects. Check the annotations of val_data and its metainfo.classes, or choose another metric "
+    "than %s by train.best_metric"
+)
+
 
 class Trainer:
     """Trains a model, validates it and writes checkpoints.
@@ -105,6 +112,7 @@ class Trainer:
         self.metrics: dict[str, float] = {}
         self.validated = 0  # the iteration of the last validation
         self.forget_best()
+        self._has_told_no_best = False
         self.update = WeightUpdate(model, optimizer, schedule, settings, data.iterations_per_epoch)
         self.max_iterations = self.update.max_iterations
         self.ema = self.update.ema
@@ -388,6 +396,11 @@ class Trainer:
                 f"best_metric {name!r} is not among the metrics of the evaluation: "
                 f"{', '.join(self.metrics) or 'it gave none'}"
             )
+        if self.metrics[name] == _NOTHING_TO_FIND:
+            if not self._has_told_no_best:
+                self._has_told_no_best = True
+                logger.warning(_NO_BEST, name, name)
+            return False
         is_lost = from_main(self._writer.best_is_lost)  # it could not be written
         highest = self.best["value"] if self.best["metric"] == name and not is_lost else -inf
         is_best = self.metrics[name] > highest  # never so for NaN

@@ -9,6 +9,7 @@ import numpy as np
 from mmdet_lite.evaluation import coco_eval
 from mmdet_lite.evaluation.coco_results import CocoResults
 from mmdet_lite.evaluation.detection_metric import DetectionMetric
+from mmdet_lite.ranges import check_positive
 from mmdet_lite.registry import METRICS
 
 _METRICS = ("bbox", "segm", "proposal")
@@ -49,6 +50,8 @@ class CocoMetric(DetectionMetric):
         unknown = [name for name in metrics if name not in _METRICS]
         if isinstance(metrics, str) or unknown or not metrics:
             raise ValueError(f"CocoMetric: metrics must be a list of {_METRICS}, got {metrics!r}")
+        limits = {f"max_detections[{i}]": number for i, number in enumerate(max_detections)}
+        check_positive(self, **limits)
         super().__init__(metrics)
         self.max_detections = tuple(sorted(max_detections))
         self.classwise = classwise

@@ -12,7 +12,6 @@ import torch
 from torch.export import ExportedProgram
 
 from mmdet_lite.export.tracing import explained, quiet
-from mmdet_lite.models.exported_nms import keep_best_by_torchvision
 
 METADATA = "metadata.json"  # the extra file in it
 
@@ -29,6 +28,8 @@ def torch_bytes(program: ExportedProgram, metadata: dict[str, Any]) -> bytes:
     Raises:
         ValueError: torch.export cannot write it; with its reason.
     """
+    from mmdet_lite.models.exported_nms import keep_best_by_torchvision
+
     operators = {torch.ops.mmdet_lite.keep_best.default: keep_best_by_torchvision}
     file = io.BytesIO()
     with torch.no_grad(), quiet(), explained("torch.export cannot write the model"):

@@ -1,27 +1,5 @@
-"""Everything with weights, and what decides its targets. Importing it fills the registry."""
+"""Everything with weights, and what decides its targets.
 
-from mmdet_lite.models import (
-    assigners,
-    backbones,
-    coders,
-    dense_heads,
-    detectors,
-    losses,
-    necks,
-    priors,
-    roi_heads,
-    samplers,
-)
-
-__all__ = [
-    "assigners",
-    "backbones",
-    "coders",
-    "dense_heads",
-    "detectors",
-    "losses",
-    "necks",
-    "priors",
-    "roi_heads",
-    "samplers",
-]
+Nothing is imported here: anchors, for example, work without torchvision, whose import takes as long
+as torch's.
+"""

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from mmdet_lite.data.coco_dataset import CocoDataset
 from mmdet_lite.data.shapes_dataset import ShapesDataset
@@ -51,6 +52,30 @@ def test_a_data_set_of_voc_is_evaluated_by_its_metric(shapes, run_cli):
     metric = VOCMetric()
     metric.prepare(CocoDataset("voc"))
     assert metric.names()[:2] == ["voc_mAP", "voc_mAP_50"]
+
+
+def test_broken_and_turned_images_are_notes(shapes, run_cli):
+    files = sorted(Path("shapes/images").iterdir())
+    files[0].write_bytes(b"")
+    turned = Image.Exif()
+    turned[0x112] = 6
+    with Image.open(files[1]) as image:
+        image.save(files[1], exif=turned)
+    result = run_cli("convert", shapes, "boxes.csv", "--to", "csv", "--image-dir", "shapes/images")
+    assert result.code == 0 and "wrote boxes.csv" in result.out
+    assert "note: image_corrupt: an image file cannot be decoded (1):\n" in result.out
+    assert "    shapes/images/000001.png: it is empty (0 bytes)\n" in result.out
+    assert "note: exif_rotated: " in result.out
+    assert "000002.png: the annotation file says 48 high and 64 wide; the EXIF " in result.out
+
+
+def test_nothing_is_written_if_no_image_can_be_read(shapes, run_cli):
+    for file in Path("shapes/images").iterdir():
+        file.write_text("<html>404</html>")
+    result = run_cli("convert", shapes, "voc", "--to", "voc", "--image-dir", "shapes/images")
+    assert result.code == 1 and "error: none of the 3 images can be read:\n" in result.err
+    assert "000001.png: it is a web page, probably the error page of a download" in result.err
+    assert not Path("voc").exists()
 
 
 def test_missing_images_are_a_note_where_they_are_not_copied(shapes, run_cli):

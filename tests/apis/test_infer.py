@@ -102,6 +102,7 @@ def test_bad_inputs_are_passed_over_and_named_at_the_end(cli_error, checkpoint, 
     first, *lines = message.splitlines()
     assert first == "2 of 4 inputs could not be read, or not completely:"
     assert lines[0].startswith("image file a/cut.png is truncated or damaged")
+    assert lines[0].endswith("fetch it again, or leave it out")
     assert lines[1].startswith("bad.mp4 cannot be opened as a video (15 bytes)")
     assert Path("out/a/one.png").exists() and Path("out/moving.mp4").exists()
     assert not Path("out/a/cut.png").exists() and not Path("out/bad.mp4").exists()

@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from mmdet_lite.apis import test as test_module
-from mmdet_lite.apis.build import build_dataset, build_metric, build_model
+from mmdet_lite.apis.build import build_dataset, build_model, prepare_metric
 from mmdet_lite.apis.config import load_config
 from mmdet_lite.apis.tta import TTASettings, build_tta, read_tta
 from mmdet_lite.engine.weights import load_weights
 from mmdet_lite.models.nms import SoftNMS
+from mmdet_lite.registry import METRICS, build
 
 TINY = Path(__file__).parent / "tiny_config.py"
 RESIZE = [{"type": "Resize", "scale": (90, 90)}]
@@ -74,7 +75,8 @@ def test_parts_of_two_processes_are_the_whole_of_one(tiny, trained, monkeypatch)
     def results(rank: int, world_size: int):
         monkeypatch.setattr("mmdet_lite.apis.tta.rank", lambda: rank)
         monkeypatch.setattr("mmdet_lite.apis.tta.world_size", lambda: world_size)
-        metric = build_metric(cfg, dataset, model, "test")
+        metric = build(cfg.metric, METRICS)
+        prepare_metric(metric, dataset, model, "test")
         wrapped, loader = build_tta(cfg, read_tta(cfg), model.eval(), dataset)
         for views in loader:
             metric.process(wrapped(views), views.metas)

@@ -332,8 +332,11 @@ def hostile(request, trained, tmp_path):
 def test_missing_checkpoint(test_error, tmp_path):
     message = test_error(checkpoint=tmp_path / "none.pth")
     assert message == (
-        f"checkpoint '{tmp_path}/none.pth' does not exist (looked for {tmp_path}/none.pth)"
+        f"checkpoint '{tmp_path}/none.pth' does not exist (looked for {tmp_path}/none.pth; there "
+        f"is no 'none.pth' in {tmp_path})"
     )
+    (tmp_path / "one.pth").touch()
+    assert "; near matches there: one.pth)" in test_error(checkpoint=tmp_path / "none.pth")
     message = test_error(checkpoint=tmp_path)
     assert message == f"checkpoint '{tmp_path}' is a folder, expected a file in it"
 

@@ -6,8 +6,13 @@ from image_corpus import CASES, Case, write_corpus
 from mmdet_lite.data.coco_dataset import CocoDataset
 from mmdet_lite.data.findings import Finding
 from mmdet_lite.data.image_io import read_image
-from mmdet_lite.doctor.image_file import LARGEST_DECODED
+from mmdet_lite.doctor.image_file import LARGEST_DECODED, inspect_header
 from mmdet_lite.doctor.images import ImageRecord, ImageReport, check_images
+
+_ONLY_PIXELS_TELL = (
+    *("end_marker_cut.png", "cut_and_closed.jpg", "spoilt_inside.png", "bytes_before_the_end.jpg"),
+    *("cut.bmp", "cut.tif", "cut.jp2", "cut.gif", "float.tif", "too_wide.png"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +38,18 @@ def test_each_file_is_judged_as_it_should_be(number, records, report):
     assert all(finding.file == record.path for finding in found)
     assert all(finding.message and finding.fix for finding in found)
     assert case.says in (found[0].message if found else ""), _texts(found)
+
+
+@pytest.mark.parametrize("number", range(len(CASES)), ids=[case.name for case in CASES])
+def test_header_and_end_tell_sizes_and_most_of_what_cannot_be_read(number, records):
+    case = CASES[number]
+    found = inspect_header(records[number])
+    expected = tuple(one for one in case.expected if one[1] != "image_unusual")
+    if case.name == "large.png":
+        expected = case.expected
+    elif case.name in _ONLY_PIXELS_TELL:
+        expected = ()
+    assert tuple((f.severity, f.kind) for f in found) == expected, _texts(found)
 
 
 def test_findings_come_in_the_order_of_the_images(report):

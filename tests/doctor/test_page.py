@@ -135,6 +135,16 @@ def test_boxes_are_drawn_also_outside_the_image(tmp_path):
     assert len([r for r in page.named("rect") if r.get("class") == "other"]) == 1
 
 
+def test_a_picture_has_whole_messages_below_it_and_counts_those_beyond_three(tmp_path):
+    messages = tuple(f"annotation {i}: {'long ' * 40}" for i in range(5))
+    picture = Picture("a", PIXEL, (100, 80), (), (), messages)
+    _, source = make(tmp_path, [finding()], pictures={("error", "image_corrupt"): [picture]})
+    (caption,) = re.findall(r"<figcaption>(.*?)</figcaption>", source)
+    lines = re.findall(r'<span class="soft">(.*?)</span>', caption)
+    assert lines == [*messages[:3], "and 2 more of this kind"]
+    assert "line-clamp" not in source
+
+
 def test_a_box_far_away_does_not_shrink_the_picture_to_nothing(tmp_path):
     picture = Picture("a", PIXEL, (100, 80), ((-5000.0, 0.0, 90000.0, 10.0),), (), ())
     page, _ = make(tmp_path, [finding()], pictures={("error", "image_corrupt"): [picture]})

@@ -146,8 +146,23 @@ def test_torch_s_optimizers_are_fused_unless_told_otherwise(cfg, fused):
     assert optimizer.defaults.get("fused", "has no such argument") == fused
 
 
-def test_a_value_that_torch_refuses_is_named_with_its_key():
-    with pytest.raises(ValueError, match="config: optimizer SGD has lr=-1, weight_decay=0.01: Inv"):
-        build_optimizer(SGD | {"lr": -1}, small_model())
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"lr": -1}, "config: optimizer.lr must be 0 or above, got -1"),
+        ({"momentum": 2}, "config: optimizer.momentum must be between 0 and 1, got 2"),
+        (
+            {"type": "AdamW", "betas": (0.9, 1.5)},
+            r"config: optimizer.betas\[1\] must be between 0 and 1, got 1.5",
+        ),
+        ({"nesterov": True}, "optimizer SGD has lr=0.1, weight_decay=0.01, nesterov=True: Nest"),
+    ],
+)
+def test_a_number_out_of_range_is_named_with_its_key(values, message):
+    with pytest.raises(ValueError, match=message):
+        build_optimizer(SGD | values, small_model())
+
+
+def test_a_value_of_another_type_is_named():
     with pytest.raises(TypeError, match="SGD: lr is '0.1', expected a number"):
         build_optimizer(SGD | {"lr": "0.1"}, small_model())

@@ -150,6 +150,10 @@ def test_schedules_are_built_from_configs():
         (lambda: GroupWarmup(None, warmup_momentum=1), "warmup_momentum is 1, not in 0..1"),
         (lambda: OneCycleSchedule(shape="exp"), "shape is 'exp', not 'cosine' or 'linear'"),
         (lambda: OneCycleSchedule(warmup_share=30), "warmup_share is 30, not in 0..1"),
+        (lambda: OneCycleSchedule(initial_factor=-1), "initial_factor must be 0 or above, got -1"),
+        (lambda: LinearSchedule(final_factor=-1), "final_factor must be 0 or above, got -1"),
+        (lambda: MultiStepSchedule([8], gamma=-1), "gamma must be 0 or above, got -1"),
+        (lambda: MultiStepSchedule([8, -1]), r"milestones\[1\] must be above 0, got -1"),
     ],
 )
 def test_wrong_settings_are_told(make, message):

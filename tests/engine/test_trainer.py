@@ -118,6 +118,16 @@ def test_a_metric_that_is_not_a_number_is_never_the_best(make_trainer):
     assert checkpoints(trainer) == ["epoch_1.pth"]
 
 
+def test_a_validation_with_nothing_to_find_is_never_the_best_and_that_is_told_once(
+    make_trainer, caplog
+):
+    trainer = make_trainer(evaluate=scripted_metrics([-1, -1]), max_epochs=2)
+    trainer.train()
+    assert checkpoints(trainer) == ["epoch_1.pth", "epoch_2.pth"]
+    (told,) = [r.getMessage() for r in caplog.records if "as the best" in r.getMessage()]
+    assert told.startswith("no checkpoint is kept as the best: bbox_mAP is -1, as the validation's")
+
+
 def test_an_unknown_best_metric_is_told_with_the_known_ones(make_trainer):
     trainer = make_trainer(evaluate=scripted_metrics([0.1]), max_epochs=1, best_metric="mask_mAP")
     with pytest.raises(ValueError, match="'mask_mAP' is not among .* bbox_mAP, segm_mAP"):

@@ -58,7 +58,7 @@ class SmoothL1Loss(nn.Module):
 
     def __init__(self, beta: float = 1.0, loss_weight: float = 1.0, grad_scale: float = 1.0):
         super().__init__()
-        check_not_negative(self, loss_weight=loss_weight)
+        check_not_negative(self, beta=beta, loss_weight=loss_weight)
         self.beta = beta
         self.loss_weight = loss_weight
         self.grad_scale = grad_scale

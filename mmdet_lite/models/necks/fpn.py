@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 
+from mmdet_lite.ranges import check_positive
 from mmdet_lite.registry import MODELS
 
 ExtraConvs = Literal["on_input", "on_lateral", "on_output"]
@@ -31,8 +32,8 @@ class FPN(nn.Module):
         conv_cfg: kind of convolution, in mmcv's form; None: the plain one.
 
     Raises:
-        ValueError: ``num_outs`` is smaller than the number of maps that are used, or
-            ``add_extra_convs`` is unknown.
+        ValueError: ``num_outs`` is smaller than the number of maps that are used, ``out_channels``
+            is not above 0, or ``add_extra_convs`` is unknown.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class FPN(nn.Module):
         conv_cfg: dict | None = None,
     ):
         super().__init__()
+        check_positive(self, out_channels=out_channels)
         used = list(in_channels)[start_level:]
         if num_outs < len(used):
             raise ValueError(f"FPN: num_outs={num_outs} is below the {len(used)} in_channels")

@@ -1,17 +1,24 @@
-"""Anchors of a feature pyramid. Letters: L levels, A anchors over all levels, B images."""
+"""Anchors of a feature pyramid. Letters: L levels, N anchors a cell, A over all levels, B images.
+
+Torch is imported where tensors are made: the doctor asks for the anchors of a cell alone, and
+reading its images takes less time than importing torch.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from mmdet_lite.models.exporting import is_exporting
+from mmdet_lite.ranges import check_positive
 from mmdet_lite.registry import MODELS
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 _CACHED_SIZES = 16  # about 14 MiB each at 800 x 1344; multi-scale training meets hundreds
 
@@ -96,8 +103,12 @@ class AnchorGenerator:
         inclusive: right and bottom sides are the last pixels inside, so that a side of s pixels
             ends s - 1 after its begin, and anchors are float64: :class:`APAssigner` needs both.
 
+    Attributes:
+        cell_anchors: for each level (N, 4) xyxy around the first cell, input pixels, in NumPy.
+
     Raises:
-        ValueError: not exactly one kind of scales is given, or lengths differ.
+        ValueError: not exactly one kind of scales is given, lengths differ, or a number is not
+            above 0.
     """
 
     def __init__(
@@ -130,6 +141,9 @@ class AnchorGenerator:
         if sizes is not None:
             base_sizes = [1] * len(sizes)
         sides = [scales] * len(self.strides) if sizes is None else sizes
+        numbers = {"strides": strides, "ratios": ratios, "base_sizes": base_sizes or ()}
+        for name, values in (numbers | {"scales": scales or ()}).items():
+            check_positive(self, **{f"{name}[{i}]": value for i, value in enumerate(values)})
         self.base_sizes = tuple(base_sizes or strides)
         if len(self.base_sizes) != len(self.strides):
             raise ValueError(
@@ -139,18 +153,25 @@ class AnchorGenerator:
         self.center_offset = center_offset
         self.fit_strides = fit_strides
         self.inclusive = inclusive
-        self.base_anchors = [
-            self._base_anchors(size, stride, of_level, ratios, scale_major)
+        self.cell_anchors = [
+            self._cell_anchors(size, stride, of_level, ratios, scale_major)
             for size, stride, of_level in zip(self.base_sizes, self.strides, sides, strict=True)
         ]
         if round_base_anchors:
-            self.base_anchors = [anchors.round() for anchors in self.base_anchors]
+            self.cell_anchors = [anchors.round() for anchors in self.cell_anchors]
         self._cache: dict[tuple, Priors] = {}
+
+    @property
+    def base_anchors(self) -> list[Tensor]:
+        """``cell_anchors`` as tensors, which are not kept: a trace may have asked for them."""
+        import torch
+
+        return [torch.tensor(anchors) for anchors in self.cell_anchors]
 
     @property
     def num_base_priors(self) -> int:
         """Anchors a cell, the same on every level."""
-        return len(self.base_anchors[0])
+        return len(self.cell_anchors[0])
 
     def __call__(self, level_shapes: Sequence[tuple[int, int]], device: torch.device) -> Priors:
         """The anchors for feature maps of these (height, width); the latest sizes are cached.
@@ -158,6 +179,8 @@ class AnchorGenerator:
         Raises:
             ValueError: the number of feature maps is not the number of strides.
         """
+        from mmdet_lite.models.exporting import is_exporting
+
         if len(level_shapes) != len(self.strides):
             raise ValueError(
                 f"AnchorGenerator has {len(self.strides)} strides but got {len(level_shapes)} "
@@ -172,17 +195,17 @@ class AnchorGenerator:
             self._cache.pop(next(iter(self._cache)))
         return priors
 
-    def _base_anchors(
+    def _cell_anchors(
         self,
         base_size: float,
         stride: int,
         scales: Sequence[float],
         ratios: Sequence[float],
         scale_major: bool,
-    ) -> Tensor:
-        dtype = torch.float64 if self.inclusive else torch.float32
-        root = torch.tensor(ratios, dtype=dtype).sqrt()
-        scale = torch.tensor(scales, dtype=dtype)
+    ) -> np.ndarray:
+        dtype = np.float64 if self.inclusive else np.float32
+        root = np.sqrt(np.array(ratios, dtype))
+        scale = np.array(scales, dtype)
         if scale_major:
             widths = (base_size * (1 / root)[:, None] * scale[None, :]).reshape(-1)
             heights = (base_size * root[:, None] * scale[None, :]).reshape(-1)
@@ -197,23 +220,26 @@ class AnchorGenerator:
             center + widths / 2 - last,
             center + heights / 2 - last,
         ]
-        return torch.stack(corners, dim=-1)
+        return np.stack(corners, axis=-1)
 
     def _make_priors(self, level_shapes: Sequence[tuple[int, int]], device: torch.device) -> Priors:
+        import torch
+
         boxes, cells, strides, ids = [], [], [], []
+        base_anchors = self.base_anchors
         for level, (height, width) in enumerate(level_shapes):
             stride = torch.tensor([self.strides[level]] * 2)  # vertical, horizontal
             if self.fit_strides:
                 padded = torch.tensor(level_shapes[0]) * self.strides[0]
                 stride = padded // torch.tensor([height, width])
-            num_base = len(self.base_anchors[level])
+            num_base = len(base_anchors[level])
             row, column, anchor = torch.meshgrid(
                 torch.arange(height), torch.arange(width), torch.arange(num_base), indexing="ij"
             )
             row, column, anchor = row.reshape(-1), column.reshape(-1), anchor.reshape(-1)
             cell = torch.stack([row, column], dim=-1)
             shift = (cell * stride).flip(-1).repeat(1, 2)  # x, y, x, y
-            boxes.append(self.base_anchors[level][anchor] + shift)
+            boxes.append(base_anchors[level][anchor] + shift)
             cells.append(cell)
             strides.append(stride.expand(row.shape[0], 2))
             ids.append(pack_prior_id(level, row, column, anchor))

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Real
+from typing import TYPE_CHECKING
 
-import torch
+import numpy as np
 
 from mmdet_lite.models.priors.anchor_generator import AnchorGenerator
 from mmdet_lite.registry import MODELS
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @MODELS.register_module()
@@ -31,11 +35,17 @@ class YOLOAnchorGenerator(AnchorGenerator):
     ):
         super().__init__(strides, ratios=[1.0], scales=[1.0], center_offset=0.5)
         _check_sizes(base_sizes, len(self.strides))
-        self.sizes = torch.tensor(base_sizes, dtype=torch.float32)  # (L, N, 2): width, height
-        centers = torch.tensor(self.strides)[:, None, None] / 2
-        self.base_anchors = list(
-            torch.cat([centers - self.sizes / 2, centers + self.sizes / 2], -1)
-        )
+        sizes = np.array(base_sizes, np.float32)  # (L, N, 2): width, height
+        centers = np.array(self.strides, np.float32)[:, None, None] / 2
+        self.cell_anchors = list(np.concatenate([centers - sizes / 2, centers + sizes / 2], -1))
+        self._sizes = sizes
+
+    @property
+    def sizes(self) -> Tensor:
+        """(L, N, 2) width and height of the anchors, input pixels."""
+        import torch
+
+        return torch.tensor(self._sizes)
 
 
 def _check_sizes(sizes: Sequence, num_levels: int) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mmdet_lite.models.assigners.max_iou_assigner import NEGATIVE
+from mmdet_lite.ranges import check_positive, check_shares
 from mmdet_lite.registry import MODELS
 
 _CLASS_STEP = 1 << 61  # above every key: what lies between the ranks of positives and negatives
@@ -52,6 +53,9 @@ class RandomSampler:
         neg_pos_ub: largest number of negatives as a multiple of the positives (of 1 where there are
             none); negative: no bound.
         add_gt_as_proposals: in the RoI head, ground truths join the proposals.
+
+    Raises:
+        ValueError: a number is out of its range.
     """
 
     by_loss = False  # prefer hard RoIs to random ones
@@ -63,6 +67,8 @@ class RandomSampler:
         neg_pos_ub: float = -1,
         add_gt_as_proposals: bool = False,
     ):
+        check_positive(self, num=num)
+        check_shares(self, pos_fraction=pos_fraction)
         self.num = num
         self.max_pos = int(num * pos_fraction)
         self.neg_pos_ub = neg_pos_ub
