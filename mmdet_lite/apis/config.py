@@ -40,6 +40,7 @@ SECTIONS = (
     "schedule",
     "auto_scale_lr",
     "hooks",
+    "writers",
     "distributed",
     "load_from",
     "resume",

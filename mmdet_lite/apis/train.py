@@ -34,6 +34,7 @@ from mmdet_lite.apis.config import read_seed, read_timeout, require, section
 from mmdet_lite.apis.foreign_config import tell_translation
 from mmdet_lite.apis.test import evaluate
 from mmdet_lite.apis.work_dir import continues_launch, find_start, open_files
+from mmdet_lite.apis.writers import ShowPictures, build_writers, make_draw, open_writers
 from mmdet_lite.data.dataset import DetectionDataset
 from mmdet_lite.data.pipeline import Phases
 from mmdet_lite.engine.distributed import (
@@ -46,7 +47,7 @@ from mmdet_lite.engine.hooks import Hook
 from mmdet_lite.engine.log import RunLog
 from mmdet_lite.engine.optimizer import build_optimizer, scale_lr, shard
 from mmdet_lite.engine.randomness import seed_everything
-from mmdet_lite.engine.run_data import Evaluate, RunData
+from mmdet_lite.engine.run_data import RunData
 from mmdet_lite.engine.settings import TrainSettings
 from mmdet_lite.engine.trainer import Trainer
 from mmdet_lite.engine.weights import load_weights
@@ -84,6 +85,8 @@ def train(cfg: Config, work_dir: str | Path, resume: str | Path | bool = False) 
             trainer.resume(start)
         wait_for_all()  # nothing can be wrong with the config any more, on any process
         later = open_files(log, trainer.meta["config"], resume) if is_main() else None
+        if is_main():
+            open_writers(log, trainer.meta["config"], trainer.iteration)
         if any(name.startswith("best_") for name in from_main(later)):
             trainer.forget_best()
         if trainer.is_finished:
@@ -103,6 +106,7 @@ def _build_trainer(cfg: Config, log: RunLog, is_new: bool) -> Trainer:
     seed_everything(seed)
     device = choose_device()
     logger.info("%s", _describe(device, cfg, seed))
+    log.writers = build_writers(cfg)
     if settings.precision == "bf16" and not computes_bf16(device):
         logger.warning(
             "this processor has no instructions for bf16, which will be slower than "
@@ -129,7 +133,8 @@ def _build_trainer(cfg: Config, log: RunLog, is_new: bool) -> Trainer:
         _run_data(cfg, dataset, model, seed, settings),
         settings,
         log,
-        hooks=[build(hook, HOOKS) for hook in cfg.get("hooks") or []] + [PlotCurves()],
+        hooks=[build(hook, HOOKS) for hook in cfg.get("hooks") or []]
+        + [PlotCurves(), ShowPictures()],
         meta=_meta(cfg, dataset, seed),
         seed=seed,
         timeout=read_timeout(cfg),
@@ -216,14 +221,14 @@ def _run_data(
         batch_size=sampler.global_batch_size,
     )
     if cfg.get("val_data"):
-        data.evaluate, data.metric_names = _evaluation(cfg, model, dataset.classes, settings)
+        _add_evaluation(data, cfg, model, dataset.classes, settings)
     return data
 
 
-def _evaluation(
-    cfg: Config, model: nn.Module, classes: Sequence[str], settings: TrainSettings
-) -> tuple[Evaluate, list[str] | None]:
-    """How a model is validated, and the names of the metrics if the metric tells them."""
+def _add_evaluation(
+    data: RunData, cfg: Config, model: nn.Module, classes: Sequence[str], settings: TrainSettings
+) -> None:
+    """How the model is validated, the names of the metrics if the metric tells them, pictures."""
     require(cfg, ("metric",))
     dataset = build_dataset(cfg, "val", seed=0)
     check_classes(model, dataset, "val")
@@ -234,7 +239,8 @@ def _evaluation(
     def run(model: nn.Module, enter: Callable[[str], None]) -> dict[str, float]:
         return evaluate(model, loader, metric, settings.precision, enter)
 
-    return run, metric.names() if hasattr(metric, "names") else None
+    data.evaluate, data.draw = run, make_draw(metric, dataset)
+    data.metric_names = metric.names() if hasattr(metric, "names") else None
 
 
 def _meta(cfg: Config, dataset: DetectionDataset, seed: int) -> dict[str, Any]:

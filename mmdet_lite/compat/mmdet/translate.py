@@ -145,7 +145,7 @@ class _Translator:
         top.has_no_effect("logs are complete and say what they must", "log_level")
         top.has_no_effect("torchrun and srun are recognised", "launcher")
         top.has_no_effect("the work dir's name is enough", "experiment_name")
-        written = "train.log, log.jsonl, curves.png and TensorBoard are written"
+        written = "the logs and curves are written, and what the section `writers` names"
         backends = top.take("vis_backends") or []
         usual = all("Local" in str(one) or "Tensorboard" in str(one) for one in backends)
         top.is_otherwise(written, *([backends] if usual else []), keys=["vis_backends"])
