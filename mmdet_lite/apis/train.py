@@ -53,6 +53,7 @@ from mmdet_lite.engine.trainer import Trainer
 from mmdet_lite.engine.weights import load_weights
 from mmdet_lite.registry import HOOKS, SCHEDULES, build
 from mmdet_lite.visualization.curves import plot_curves, read_log
+from mmdet_lite.visualization.report.curves_page import curves_html
 
 logger = logging.getLogger("mmdet_lite")
 
@@ -268,7 +269,7 @@ def _describe(device: torch.device, cfg: Config, seed: int) -> str:
 
 
 class PlotCurves(Hook):
-    """Draws ``curves.png`` at every validation, so that a running training can be looked at."""
+    """Draws ``curves.png`` and ``curves.html`` at every validation, for whoever looks in."""
 
     def after_validation(self, trainer: Trainer, metrics: dict[str, float]) -> None:
         """Draw what is in the log so far."""
@@ -279,11 +280,13 @@ class PlotCurves(Hook):
         log = trainer.work_dir / "log.jsonl"
         # a run that was resumed into another folder may be validated before it trains
         if is_main() and log.is_file() and any(r["mode"] == "train" for r in read_log(log)):
-            _plot(log, trainer.work_dir / "curves.png")
+            _plot(log)
 
 
-def _plot(log: Path, out: Path) -> None:
+def _plot(log: Path) -> None:
     try:
-        plot_curves(log, out)
+        plot_curves(log, log.with_name("curves.png"))
+        page = curves_html(log.resolve().parent.name, read_log(log))
+        log.with_name("curves.html").write_text(page, encoding="utf-8")
     except OSError as error:  # a disk that is full for a while does not end a run
-        logger.error("cannot draw %s: %s", out, error)
+        logger.error("cannot draw the curves of %s: %s", log, error)

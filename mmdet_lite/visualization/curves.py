@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,7 @@ def read_log(log_file: str | Path) -> list[dict]:
     """Read a log; where a resumed run went back, what it did anew replaces what was there.
 
     A line that was cut off (the run was killed while it was written) is left out with a warning.
+    Values that were not finite are NaN.
 
     Args:
         log_file: JSON lines with 'mode' ('train' or 'val') and 'iter'.
@@ -79,6 +81,7 @@ def read_log(log_file: str | Path) -> list[dict]:
         except (ValueError, KeyError, TypeError):
             unreadable.append(number)
             continue
+        record = {key: nan if value is None else value for key, value in record.items()}
         while records and _place(records[-1]) >= place:
             records.pop()
         records.append(record)
