@@ -318,6 +318,31 @@ def _migrate(args: argparse.Namespace) -> None:
     migrate_config(args.config, args.out, args.cfg_options)
 
 
+def _logs_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "runs",
+        nargs="+",
+        metavar="RUN",
+        help="work dir of a run of this package or of MMDetection 3.x, or its log file",
+    )
+    parser.add_argument(
+        "--keys",
+        nargs="+",
+        metavar="KEY",
+        help="figures to look at (loss_cls, bbox_mAP_50, lr); default: all losses, and each mAP; "
+        "curves: loss and each mAP",
+    )
+    parser.add_argument("--out", metavar="FILE", help="draw the curves, runs over one another")
+    parser.add_argument("--json", action="store_true", help="print JSON, not a table")
+
+
+def _logs(args: argparse.Namespace) -> None:
+    from mmdet_lite.apis.analyze_logs import analyze_logs
+    from mmdet_lite.apis.run_logs import read_runs
+
+    print(analyze_logs(read_runs(args.runs), args.keys, args.out, args.json))
+
+
 def _browse_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     parser.add_argument("--out-dir", default="work_dirs/browse", help="folder for the pictures")
@@ -682,6 +707,7 @@ COMMANDS = {
     "migrate-config": Command(
         "Write a config of MMDetection as one of this package.", _migrate_arguments, _migrate
     ),
+    "analyze-logs": Command("Compare runs by their logs.", _logs_arguments, _logs),
     "browse-dataset": Command(
         "Save pictures of what the model will see.", _browse_arguments, _browse
     ),
