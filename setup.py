@@ -41,6 +41,8 @@ setup(
     ],
     extras_require={
         "tensorboard": ["tensorboard"],
+        "wandb": ["wandb>=0.19"],
+        "mlflow": ["mlflow>=2.14"],
         "safetensors": ["safetensors>=0.4.3"],
         "export": EXPORT,
         "dev": [

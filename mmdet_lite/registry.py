@@ -17,8 +17,9 @@ METRICS = Registry("metric", scope="mmdet_lite", locations=["mmdet_lite.evaluati
 OPTIMIZERS = Registry("optimizer", scope="mmdet_lite", locations=["mmdet_lite.engine"])
 SCHEDULES = Registry("schedule", scope="mmdet_lite", locations=["mmdet_lite.engine"])
 HOOKS = Registry("hook", scope="mmdet_lite", locations=["mmdet_lite.engine"])
+WRITERS = Registry("writer", scope="mmdet_lite", locations=["mmdet_lite.engine.writers"])
 
-ALL_REGISTRIES = (MODELS, DATASETS, TRANSFORMS, METRICS, OPTIMIZERS, SCHEDULES, HOOKS)
+ALL_REGISTRIES = (MODELS, DATASETS, TRANSFORMS, METRICS, OPTIMIZERS, SCHEDULES, HOOKS, WRITERS)
 
 
 def build(cfg: dict, registry: Registry, **given: Any) -> Any:

@@ -42,6 +42,7 @@ SECTIONS = (
     "schedule",
     "auto_scale_lr",
     "hooks",
+    "writers",
     "distributed",
     "load_from",
     "resume",

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import TextIO, TypeVar
 
+from mmdet_lite.engine.status_line import draw_bar
+
 T = TypeVar("T")
 
 _WIDTH = 30
@@ -71,8 +73,7 @@ def progress_line(
     rate = done / max(seconds, 1e-9)
     parts = [f"{done} {unit}" if total is None else f"{done}/{total} {unit}"]
     if with_bar and total:
-        filled = min(_WIDTH * done // total, _WIDTH)
-        parts.append("[" + "#" * filled + "." * (_WIDTH - filled) + "]")
+        parts.append(draw_bar(done, total, _WIDTH))
     parts.append(f"{rate:.1f} {unit}/s")
     if goes_on and total is not None and 0 < done < total:
         parts.append(f"eta {timedelta(seconds=round((total - done) / rate))}")

@@ -32,9 +32,11 @@ from mmdet_lite.engine.distributed import from_main, gather_to_main, is_main
 from mmdet_lite.engine.settings import AUTOCAST_DTYPES, weights_format
 from mmdet_lite.engine.watchdog import Watchdog
 from mmdet_lite.engine.weights import class_names, find_weights, load_exactly
+from mmdet_lite.evaluation.detection_metric import DetectionMetric
 from mmdet_lite.registry import METRICS, build
 from mmdet_lite.structures.samples import Detections, ImageMeta, to_device
-from mmdet_lite.visualization.results import Instances, save_comparison
+from mmdet_lite.visualization.draw import save_image
+from mmdet_lite.visualization.results import Instances, draw_comparison
 
 logger = logging.getLogger("mmdet_lite")
 
@@ -197,20 +199,21 @@ def _predict(
         yield to_device(detections, "cpu"), batch.metas
 
 
-def save_pictures(
-    metric: Any, dataset: DetectionDataset, out_dir: str | Path, num: int, min_score: float = 0.3
-) -> list[Path]:
-    """Save ground truth beside prediction for images spread evenly over a data set.
+def draw_pictures(
+    metric: DetectionMetric, dataset: DetectionDataset, num: int, min_score: float = 0.3
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Draw ground truth beside prediction for images spread evenly over a data set.
 
     Args:
         metric: after ``evaluate`` on this data set, of the main process.
         dataset: whose images are drawn, in their original size.
-        out_dir: folder of the PNG files.
         num: how many images at most.
         min_score: detections below are not drawn.
+
+    Yields:
+        An image's id, and its picture (H, W, 3) uint8 RGB.
     """
     results = metric.computed
-    files = []
     for index in np.linspace(0, len(dataset) - 1, min(num, len(dataset))).astype(int):
         sample = dataset.load(int(index))
         found = results.select(results.image_ids == sample.image_id)
@@ -220,12 +223,24 @@ def save_pictures(
             masks=None if sample.masks is None else sample.masks.bitmaps().astype(bool),
             ignore_boxes=sample.ignore_boxes,
         )
-        has_masks = metric.with_masks
-        prediction = Instances(
-            found.boxes, found.labels, found.scores, found.bitmaps() if has_masks else None
-        )
-        files.append(Path(out_dir) / f"{sample.image_id:012d}.png")
-        save_comparison(files[-1], sample.image, truth, prediction, dataset.classes, min_score)
+        masks = found.bitmaps() if metric.with_masks else None
+        prediction = Instances(found.boxes, found.labels, found.scores, masks)
+        picture = draw_comparison(sample.image, truth, prediction, dataset.classes, min_score)
+        yield sample.image_id, picture
+
+
+def save_pictures(
+    metric: DetectionMetric,
+    dataset: DetectionDataset,
+    out_dir: str | Path,
+    num: int,
+    min_score: float = 0.3,
+) -> list[Path]:
+    """Save what :func:`draw_pictures` draws as PNG files in a folder."""
+    files = []
+    for image_id, picture in draw_pictures(metric, dataset, num, min_score):
+        files.append(Path(out_dir) / f"{image_id:012d}.png")
+        save_image(files[-1], picture)
     logger.info("wrote %d pictures to %s", len(files), out_dir)
     return files
 

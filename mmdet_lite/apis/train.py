@@ -33,6 +33,7 @@ from mmdet_lite.apis.config import read_seed, read_timeout, require, section
 from mmdet_lite.apis.foreign_config import tell_translation
 from mmdet_lite.apis.test import evaluate
 from mmdet_lite.apis.work_dir import continues_launch, find_start, open_files
+from mmdet_lite.apis.writers import ShowPictures, build_writers, make_draw, open_writers
 from mmdet_lite.data.dataset import DetectionDataset
 from mmdet_lite.data.pipeline import Phases
 from mmdet_lite.engine.distributed import (
@@ -45,12 +46,13 @@ from mmdet_lite.engine.hooks import Hook
 from mmdet_lite.engine.log import RunLog
 from mmdet_lite.engine.optimizer import build_optimizer, check_optimizer, scale_lr, shard
 from mmdet_lite.engine.randomness import seed_everything
-from mmdet_lite.engine.run_data import Evaluate, RunData
+from mmdet_lite.engine.run_data import RunData
 from mmdet_lite.engine.settings import TrainSettings
 from mmdet_lite.engine.trainer import Trainer
 from mmdet_lite.engine.weights import load_weights
 from mmdet_lite.registry import HOOKS, METRICS, SCHEDULES, build
 from mmdet_lite.visualization.curves import plot_curves, read_log
+from mmdet_lite.visualization.report.curves_page import curves_html
 
 logger = logging.getLogger("mmdet_lite")
 
@@ -83,6 +85,8 @@ def train(cfg: Config, work_dir: str | Path, resume: str | Path | bool = False) 
             trainer.resume(start)
         wait_for_all()  # nothing can be wrong with the config any more, on any process
         later = open_files(log, trainer.meta["config"], resume) if is_main() else None
+        if is_main():
+            open_writers(log, trainer.meta["config"], trainer.iteration)
         if any(name.startswith("best_") for name in from_main(later)):
             trainer.forget_best()
         if trainer.is_finished:
@@ -106,6 +110,7 @@ def _build_trainer(cfg: Config, log: RunLog, is_new: bool) -> Trainer:
     start = _read_load_from(cfg) if is_new else None
     device = choose_device()
     logger.info("%s", _describe(device, cfg, seed))
+    log.writers = build_writers(cfg)
     if settings.precision == "bf16" and not computes_bf16(device):
         logger.warning(
             "this processor has no instructions for bf16, which will be slower than "
@@ -133,7 +138,8 @@ def _build_trainer(cfg: Config, log: RunLog, is_new: bool) -> Trainer:
         _run_data(cfg, dataset, model, validation, settings),
         settings,
         log,
-        hooks=[build(hook, HOOKS) for hook in cfg.get("hooks") or []] + [PlotCurves()],
+        hooks=[build(hook, HOOKS) for hook in cfg.get("hooks") or []]
+        + [PlotCurves(), ShowPictures()],
         meta=_meta(cfg, dataset, seed),
         seed=seed,
         timeout=read_timeout(cfg),
@@ -242,21 +248,27 @@ def _run_data(
     if validation is not None:
         check_classes(model, validation[0], "val")
         check_same_classes(dataset.classes, validation[0], "train_data", "val")
-        data.evaluate, data.metric_names = _evaluation(cfg, model, *validation, settings)
+        _add_evaluation(data, cfg, model, *validation, settings)
     return data
 
 
-def _evaluation(
-    cfg: Config, model: nn.Module, dataset: DetectionDataset, metric: Any, settings: TrainSettings
-) -> tuple[Evaluate, list[str] | None]:
-    """How a model is validated, and the names of the metrics if the metric tells them."""
+def _add_evaluation(
+    data: RunData,
+    cfg: Config,
+    model: nn.Module,
+    dataset: DetectionDataset,
+    metric: Any,
+    settings: TrainSettings,
+) -> None:
+    """How the model is validated, the names of the metrics if the metric tells them, pictures."""
     loader = build_eval(cfg, dataset, "val")
     prepare_metric(metric, dataset, model, "val")
 
     def run(model: nn.Module, enter: Callable[[str], None]) -> dict[str, float]:
         return evaluate(model, loader, metric, settings.precision, enter)
 
-    return run, metric.names() if hasattr(metric, "names") else None
+    data.evaluate, data.draw = run, make_draw(metric, dataset)
+    data.metric_names = metric.names() if hasattr(metric, "names") else None
 
 
 def _meta(cfg: Config, dataset: DetectionDataset, seed: int) -> dict[str, Any]:
@@ -286,7 +298,7 @@ def _describe(device: torch.device, cfg: Config, seed: int) -> str:
 
 
 class PlotCurves(Hook):
-    """Draws ``curves.png`` at every validation, so that a running training can be looked at."""
+    """Draws ``curves.png`` and ``curves.html`` at every validation, for whoever looks in."""
 
     def after_validation(self, trainer: Trainer, metrics: dict[str, float]) -> None:
         """Draw what is in the log so far."""
@@ -297,11 +309,13 @@ class PlotCurves(Hook):
         log = trainer.work_dir / "log.jsonl"
         # a run that was resumed into another folder may be validated before it trains
         if is_main() and log.is_file() and any(r["mode"] == "train" for r in read_log(log)):
-            _plot(log, trainer.work_dir / "curves.png")
+            _plot(log)
 
 
-def _plot(log: Path, out: Path) -> None:
+def _plot(log: Path) -> None:
     try:
-        plot_curves(log, out)
+        plot_curves(log, log.with_name("curves.png"))
+        page = curves_html(log.resolve().parent.name, read_log(log))
+        log.with_name("curves.html").write_text(page, encoding="utf-8")
     except OSError as error:  # a disk that is full for a while does not end a run
-        logger.error("cannot draw %s: %s", out, error)
+        logger.error("cannot draw the curves of %s: %s", log, error)

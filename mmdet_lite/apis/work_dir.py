@@ -30,9 +30,12 @@ _RUN_FILES = (
     "train.log",
     "config.py",
     "curves.png",
+    "curves.html",
     "metrics.json",
     "pictures",
     "tensorboard",
+    "wandb",
+    "writers.json",
     "vis",
     "nonfinite_iter_*",
 )

@@ -1,4 +1,4 @@
-"""Training, and what is done about a run: train, test, demo, replay-batch.
+"""Training, and what is done about a run: train, test, demo, replay-batch, analyze-logs.
 
 Heavy imports happen inside the functions, after what can be checked without them.
 """
@@ -174,6 +174,31 @@ def _replay(args: argparse.Namespace) -> None:
         sys.exit(_NOT_REPRODUCED)
 
 
+def _logs_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "runs",
+        nargs="+",
+        metavar="RUN",
+        help="work dir of a run of this package or of MMDetection 3.x, or its log file",
+    )
+    parser.add_argument(
+        "--keys",
+        nargs="+",
+        metavar="KEY",
+        help="figures to look at (loss_cls, bbox_mAP_50, lr); default: all losses, and each mAP; "
+        "curves: loss and each mAP",
+    )
+    parser.add_argument("--out", metavar="FILE", help="draw the curves, runs over one another")
+    parser.add_argument("--json", action="store_true", help="print JSON, not a table")
+
+
+def _logs(args: argparse.Namespace) -> None:
+    from mmdet_lite.apis.analyze_logs import analyze_logs
+    from mmdet_lite.apis.run_logs import read_runs
+
+    print(analyze_logs(read_runs(args.runs), args.keys, args.out, args.json))
+
+
 COMMANDS = {
     "train": Command("Train a detector from a config.", _train_arguments, _train),
     "test": Command("Evaluate a checkpoint.", _test_arguments, _test),
@@ -183,4 +208,5 @@ COMMANDS = {
     "replay-batch": Command(
         "Run a batch again whose loss was not finite.", _replay_arguments, _replay
     ),
+    "analyze-logs": Command("Compare runs by their logs.", _logs_arguments, _logs),
 }

@@ -109,12 +109,12 @@ class EarlyStopping(Hook):
 
 def hook_states(hooks: Sequence[Hook]) -> dict[str, dict]:
     """The hooks' states by class name; a class that occurs again is numbered."""
-    return dict(zip(_names(hooks), (hook.state_dict() for hook in hooks), strict=True))
+    return dict(zip(numbered_names(hooks), (hook.state_dict() for hook in hooks), strict=True))
 
 
 def load_hook_states(hooks: Sequence[Hook], states: dict[str, dict]) -> None:
     """Give the hooks their states; warn of hooks without a state and of states without a hook."""
-    by_name = dict(zip(_names(hooks), hooks, strict=True))
+    by_name = dict(zip(numbered_names(hooks), hooks, strict=True))
     for name in by_name.keys() & states.keys():
         by_name[name].load_state_dict(states[name])
     for name in sorted(by_name.keys() - states.keys()):
@@ -123,11 +123,12 @@ def load_hook_states(hooks: Sequence[Hook], states: dict[str, dict]) -> None:
         logger.warning("the checkpoint has a state of the hook %s, which this run lacks", name)
 
 
-def _names(hooks: Sequence[Hook]) -> list[str]:
+def numbered_names(objects: Sequence[object]) -> list[str]:
+    """Names of the objects' classes; where one occurs again it is numbered."""
     seen: Counter[str] = Counter()
     names = []
-    for hook in hooks:
-        name = type(hook).__name__
+    for one in objects:
+        name = type(one).__name__
         seen[name] += 1
         names.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
     return names

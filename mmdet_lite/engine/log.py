@@ -1,4 +1,4 @@
-"""The log of a run: readable lines, JSON lines and, where installed, TensorBoard."""
+"""The log of a run: readable lines, JSON lines, and whoever else shows it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ import logging
 import math
 import re
 import sys
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from mmdet_lite.engine.distributed import is_main, rank
+from mmdet_lite.engine.status_line import Status, StatusLine, is_terminal
+from mmdet_lite.engine.writers.all_writers import AllWriters
 
 logger = logging.getLogger("mmdet_lite")
 
@@ -23,27 +27,35 @@ _NOT_LOSSES = ("mode", "iter", "epoch", "lr", "grad_norm", "time", "data_time_sh
 
 
 class RunLog:
-    """Writes ``train.log``, ``log.jsonl`` and TensorBoard events into a folder.
+    """Writes ``train.log`` and ``log.jsonl`` into a folder, and tells the run's writers.
 
     It also receives everything that goes to Python's logger 'mmdet_lite', until :meth:`close`.
     Only the main process writes; the others show errors on the console. A resumed run appends;
-    where iterations repeat in ``log.jsonl``, the later line counts.
+    where iterations repeat in ``log.jsonl``, the later line counts. On a terminal the last line
+    says how far the run is.
 
     Args:
         work_dir: the run's folder; :meth:`open` makes it if need be.
+
+    Attributes:
+        writers: where else the run is shown; they are told once they have been opened.
     """
 
     def __init__(self, work_dir: str | Path):
         self.work_dir = Path(work_dir)
         self._handlers: list[logging.Handler] = []
         self._json_file = None
-        self._tensorboard = None
+        self.writers = AllWriters()
+        self._status_line: StatusLine | None = None
         self._early = _Memory()
         if not is_main():
             errors = logging.StreamHandler(sys.stderr)
             errors.setLevel(logging.ERROR)  # the main process has the same warnings to tell
             self._add_handler(errors, f"%H:%M:%S  rank {rank()}")
             return
+        if is_terminal(sys.stdout):
+            self._status_line = StatusLine()
+            self._status_line.start()
         self._add_handler(logging.StreamHandler(sys.stdout), "%H:%M:%S")
         self._add_handler(self._early, "%H:%M:%S")
         logger.setLevel(logging.INFO)
@@ -62,14 +74,23 @@ class RunLog:
             log_file.handle(record)
         logger.removeHandler(self._early)
         self._json_file = (self.work_dir / "log.jsonl").open("a", encoding="utf-8")
-        self._tensorboard = _open_tensorboard(self.work_dir / "tensorboard")
         return self
 
     def __enter__(self) -> RunLog:
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
+        self.close(failed=kind is not None)
+
+    @property
+    def has_status_line(self) -> bool:
+        """Whether :meth:`status` shows anything."""
+        return self._status_line is not None
+
+    def status(self, status: Status) -> None:
+        """Say on a terminal how far the run is."""
+        if self._status_line is not None:
+            self._status_line.show(status)
 
     def train(self, record: dict[str, Any], position: str, eta_seconds: float) -> None:
         """Log one interval of training.
@@ -92,15 +113,30 @@ class RunLog:
         logger.info(f"validation at epoch {record['epoch']}, iter {record['iter']}:  {metrics}")
         self._record(record)
 
-    def close(self) -> None:
-        """Close the files and let go of the logger."""
-        for writer in (self._json_file, self._tensorboard):
-            if writer is not None:
-                self._close_file(writer)
+    def pictures(self, pictures: Mapping[str, np.ndarray], iteration: int) -> None:
+        """Show pictures of a validation.
+
+        Args:
+            pictures: (H, W, 3) uint8 RGB, by name.
+            iteration: of the validation.
+        """
+        self.writers.images({f"val/{name}": one for name, one in pictures.items()}, iteration)
+
+    def close(self, failed: bool = False) -> None:
+        """Close files and writers, and let go of the logger and the terminal.
+
+        Args:
+            failed: whether an error or a signal ended the run.
+        """
+        if self._status_line is not None:
+            self._status_line.stop()
+        self.writers.close(failed)
+        if self._json_file is not None:
+            self._close_file(self._json_file)
         for handler in reversed(self._handlers):  # the console's last: it tells what goes wrong
             logger.removeHandler(handler)
             self._close_file(handler)
-        self._handlers, self._json_file, self._tensorboard = [], None, None
+        self._handlers, self._json_file = [], None
 
     def _close_file(self, file: Any) -> None:
         """A full disk must not hide the error that ended the run, which it may have caused too."""
@@ -125,10 +161,10 @@ class RunLog:
     def _record(self, record: dict[str, Any]) -> None:
         if self._json_file is not None:
             self._write_line(json.dumps(_finite_or_null(record)) + "\n")
-        if self._tensorboard is not None:
-            for name, value in record.items():
-                if name not in _NOT_PLOTTED:
-                    self._tensorboard.add_scalar(f"{record['mode']}/{name}", value, record["iter"])
+        if self.writers:
+            plotted = {k: v for k, v in record.items() if k not in _NOT_PLOTTED}
+            named = {f"{record['mode']}/{name}": value for name, value in plotted.items()}
+            self.writers.scalars(named, record["iter"])
 
 
 def format_train_line(record: dict[str, Any], position: str, eta_seconds: float) -> str:
@@ -181,15 +217,6 @@ class _Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         record.prefix = f"{record.levelname}: " if record.levelno >= logging.WARNING else ""
         return super().format(record)
-
-
-def _open_tensorboard(folder: Path) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        logger.info("TensorBoard is not installed, so no events are written for it")
-        return None
-    return SummaryWriter(str(folder))
 
 
 def _finite_or_null(record: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from math import nan
 
 import torch
 from torch import Tensor
@@ -60,9 +61,14 @@ class HostCopy:
 
 
 class Progress:
-    """Averages of the losses since the last log line, and how the time was spent."""
+    """Averages of the losses since the last log line, and how the time was spent.
+
+    Attributes:
+        pace: seconds an iteration takes at present; 0 before the first.
+    """
 
     def __init__(self):
+        self.pace = 0.0
         self._start_interval()
 
     def add(self, values: dict[str, float]) -> None:
@@ -73,9 +79,14 @@ class Progress:
 
     def add_time(self, seconds: float, waiting: float) -> None:
         """Count an iteration's duration, and how much of it went into waiting for data."""
+        self.pace = 0.9 * self.pace + 0.1 * seconds if self.pace else seconds
         self._seconds += seconds
         self._waiting += waiting
         self._timed += 1
+
+    def average(self, name: str) -> float:
+        """The interval's average of one number so far; NaN: there is none."""
+        return self._sums[name] / self._counts[name] if name in self._sums else nan
 
     def take(self) -> dict[str, float]:
         """The interval's averages and timings, and start the next interval."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from torch import nn
 
 from mmdet_lite.structures.samples import Batch
@@ -26,6 +27,8 @@ class RunData:
             (see ``watchdog.PHASES``), 'validation' also every few batches, equally often on all
             processes; that call may break it off by an exception.
         metric_names: what ``evaluate`` will give, if that is known beforehand.
+        draw: gives so many pictures of the last ``evaluate`` by name, (H, W, 3) uint8 RGB, on the
+            main process; or None.
     """
 
     make_loader: Callable[[int], Iterable[Batch]]
@@ -33,6 +36,7 @@ class RunData:
     batch_size: int
     evaluate: Evaluate | None = None
     metric_names: Sequence[str] | None = None
+    draw: Callable[[int], dict[str, np.ndarray]] | None = None
 
     def check_metric(self, name: str | None, owner: str) -> None:
         """Refuse a metric that no validation will give, before there is anything to lose.

@@ -48,6 +48,8 @@ class TrainSettings:
         best_metric: the metric that decides which checkpoint is the best (the highest value);
             None: the first that the evaluation gives.
         log_interval: iterations between two log lines.
+        val_pictures: how many pictures of a validation, prediction beside ground truth, the run's
+            writers are given.
         precision: 'float32', or autocast to 'bf16' or 'fp16' (with a gradient scaler).
         channels_last: keep the model's convolution weights in channels-last memory format; None:
             where that is faster as a rule, on a CPU and in reduced precision.
@@ -75,6 +77,7 @@ class TrainSettings:
     keep_last: int | None = 3
     best_metric: str | None = None
     log_interval: int = 50
+    val_pictures: int = 4
     precision: str = "float32"
     channels_last: bool | None = None
     compile: str | None = None
@@ -112,7 +115,7 @@ class TrainSettings:
         return self._wrong_types() or self._wrong_values()
 
     def _wrong_types(self) -> list[str]:
-        expected = {name: (int, "a whole number") for name in _POSITIVE}
+        expected = {name: (int, "a whole number") for name in (*_POSITIVE, "val_pictures")}
         expected["clip_grad_norm"] = ((int, float), "a number")
         expected |= {name: (bool, "True or False") for name in _SWITCHES}
         expected["ema"] = (dict, "dict(decay=..., ramp_up=...)")
@@ -133,6 +136,8 @@ class TrainSettings:
             for name in _POSITIVE
             if getattr(self, name) is not None and getattr(self, name) <= 0
         ]
+        if self.val_pictures < 0:
+            problems.append(f"val_pictures is {self.val_pictures}, expected 0 or more")
         if (self.max_epochs is None) == (self.max_iters is None):
             problems.append(
                 "exactly one of max_epochs and max_iters must be set, they are "

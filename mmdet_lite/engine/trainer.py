@@ -45,6 +45,7 @@ from mmdet_lite.engine.run_state import load_run_state, run_state
 from mmdet_lite.engine.schedule import Schedule
 from mmdet_lite.engine.settings import AUTOCAST_DTYPES, TrainSettings
 from mmdet_lite.engine.signals import Preempted, StopRequested, StopSignals
+from mmdet_lite.engine.status_line import Status
 from mmdet_lite.engine.update import WeightUpdate
 from mmdet_lite.engine.watchdog import Watchdog
 from mmdet_lite.structures.samples import Batch
@@ -228,6 +229,7 @@ class Trainer:
             self._step(batch)
         self.iteration += 1
         self.progress.add_time(perf_counter() - started, waited)
+        self._show_status()
 
     def _step(self, batch: Batch) -> None:
         seed_step(self.seed, self.iteration, rank())
@@ -368,6 +370,7 @@ class Trainer:
         """
         model = self.model if self.ema is None else self.ema.module
         self._enter("validation")
+        self._show_status("validation")
         copy_buffers_from_main(model)
         model.eval()
         try:
@@ -379,15 +382,26 @@ class Trainer:
         self.validated = self.iteration
         self.log.val({"mode": "val", **self._place(), **self.metrics})
         is_best = self._note_best()
+        self._show_status()
         self._call_hooks("after_validation", self.metrics)
         return is_best
 
     def _continue_validation(self, phase: str) -> None:
         self._enter(phase)
+        self._show_status(phase)
         if phase == "validation":
             self._preempted |= max_over_processes([self._signals.received is not None])[0] > 0
             if self._preempted:
                 raise StopRequested
+
+    def _show_status(self, phase: str = "") -> None:
+        if not self.log.has_status_line:
+            return
+        name = self.best["metric"]
+        metric = (name, self.metrics[name], self.best["value"]) if name in self.metrics else None
+        done, total, pace = self.iteration, self.max_iterations, self.progress.pace
+        loss = self.progress.average("loss")
+        self.log.status(Status(done, total, self._position(), pace, loss, metric, phase))
 
     def _note_best(self) -> bool:
         name = self.settings.best_metric or next(iter(self.metrics), None)

@@ -41,7 +41,7 @@ def _figure_table(rows: dict[str, dict[str, float]]) -> str:
         return ""
     header = list(next(iter(rows.values())))
     body = [[metric, *map(_number, figures.values())] for metric, figures in rows.items()]
-    return _align([["", *header], *body])
+    return align([["", *header], *body])
 
 
 def _class_table(columns: dict[str, dict[str, float]]) -> str:
@@ -54,14 +54,14 @@ def _class_table(columns: dict[str, dict[str, float]]) -> str:
         [figure.removeprefix("AP/"), *(_number(figures[figure]) for figures in columns.values())]
         for figure in next(iter(columns.values()))
     ]
-    return _align([header, *body])
+    return align([header, *body])
 
 
 def _number(value: float) -> str:
     return "-1" if value == NO_SUCH_OBJECTS else f"{value:.3f}"
 
 
-def _align(rows: Sequence[Sequence[str]]) -> str:
+def align(rows: Sequence[Sequence[str]]) -> str:
     """Pad cells to columns: names to the left, numbers to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [

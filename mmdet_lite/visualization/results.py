@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from mmdet_lite.visualization.draw import draw_instances, save_image, side_by_side
+from mmdet_lite.visualization.draw import draw_instances, side_by_side
 
 
 @dataclass
@@ -53,23 +52,24 @@ class Instances:
         )
 
 
-def save_comparison(
-    path: str | Path,
+def draw_comparison(
     image: np.ndarray,
     ground_truth: Instances,
     prediction: Instances,
     class_names: Sequence[str],
     score_threshold: float = 0.3,
-) -> None:
-    """Write a picture of the ground truth beside the prediction.
+) -> np.ndarray:
+    """Draw the ground truth beside the prediction.
 
     Args:
-        path: of the picture.
         image: (H, W, 3) uint8 RGB in its original size.
         ground_truth: in the image's pixels.
         prediction: likewise, with scores.
         class_names: K names.
         score_threshold: detections below are not drawn, only counted in the title.
+
+    Returns:
+        (H', W', 3) uint8 RGB.
     """
     shown = prediction.above(score_threshold)
     left = ground_truth.draw(image, class_names)
@@ -78,4 +78,4 @@ def save_comparison(
         f"ground truth: {len(ground_truth)}",
         f"prediction: {len(shown)} of {len(prediction)}, score >= {score_threshold:g}",
     )
-    save_image(path, side_by_side(left, right, titles))
+    return side_by_side(left, right, titles)

@@ -68,7 +68,7 @@ def test_run_leaves_everything_in_its_folder(tiny, tmp_path):
     metrics = train(cfg, tmp_path)
     for name in (
         *("iter_2.pth", "iter_4.pth", "best_segm_mAP.pth", "best_segm_mAP.pth.sha256"),
-        *("config.py", "log.jsonl", "train.log", "curves.png"),
+        *("config.py", "log.jsonl", "train.log", "curves.png", "curves.html"),
     ):
         assert (tmp_path / name).stat().st_size > 50, name
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")

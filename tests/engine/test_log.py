@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import math
@@ -11,6 +12,9 @@ import pytest
 import torch
 
 from mmdet_lite.engine.log import RunLog, format_train_line, peak_memory_mb
+from mmdet_lite.engine.status_line import Status
+from mmdet_lite.engine.writers.all_writers import AllWriters
+from mmdet_lite.engine.writers.writer import Writer
 
 RECORD = {
     "mode": "train",
@@ -26,6 +30,7 @@ RECORD = {
     "data_time_share": 0.031,
     "memory_mb": 2310.4,
 }
+TIMES = {"lr": 0.1, "loss": 1.0, "time": 1.0, "data_time_share": 0.5, "memory_mb": 9.0}
 
 
 @pytest.fixture
@@ -82,11 +87,68 @@ def test_a_resumed_run_appends(tmp_path):
     assert (tmp_path / "train.log").read_text().count("validation at epoch 1, iter 1") == 2
 
 
-def test_missing_tensorboard_is_said_once(tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+class Written(Writer):
+    """Keeps what it is given."""
+
+    def __init__(self):
+        self.got = []
+
+    def scalars(self, values, iteration):
+        self.got.append((iteration, dict(values)))
+
+    def images(self, pictures, iteration):
+        self.got.append((iteration, list(pictures)))
+
+    def close(self, failed):
+        self.got.append(failed)
+
+
+def test_writers_get_numbers_by_mode_pictures_and_how_it_ended(tmp_path):
+    writer = Written()
+    with pytest.raises(ValueError), RunLog(tmp_path).open() as log:
+        log.writers = AllWriters([writer])
+        log.val({"mode": "val", "iter": 1, "epoch": 1, "bbox_mAP": 0.1})  # before they are open
+        log.writers.open(tmp_path, 0)
+        log.train({"mode": "train", "iter": 5, "epoch": 1, **TIMES}, "iter 5/9", 1)
+        log.val({"mode": "val", "iter": 5, "epoch": 1, "bbox_mAP": 0.5})
+        log.pictures({"7": None}, 5)
+        raise ValueError
+    assert writer.got == [
+        (5, {f"train/{name}": value for name, value in TIMES.items()}),
+        (5, {"val/bbox_mAP": 0.5}),
+        (5, ["val/7"]),
+        True,
+    ]
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_on_a_terminal_lines_scroll_above_the_status(tmp_path, monkeypatch):
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
     with RunLog(tmp_path).open() as log:
-        log.train(RECORD, "iter 1/2", 1.0)
-    assert capsys.readouterr().out.count("TensorBoard is not installed") == 1
+        assert log.has_status_line
+        log.status(Status(1, 4, "iter 1/4", 0.5, 2.0))
+        logging.getLogger("mmdet_lite").info("hello")
+    assert sys.stdout is terminal
+    shown = terminal.getvalue()
+    assert "iter 1/4  eta 0:00:02" in shown
+    before, after = shown.split("  hello\n")
+    assert "\r\033[K" in before.rpartition("s/it")[2], "the line makes room"
+    assert after.endswith("\r\033[K"), "nothing is left at the end"
+    assert (tmp_path / "train.log").read_text().endswith("  hello\n")
+
+
+def test_elsewhere_there_is_no_status(tmp_path, capsys):
+    with RunLog(tmp_path).open() as log:
+        assert not log.has_status_line
+        log.status(Status(1, 4, "iter 1/4", 0.5, 2.0))
+    assert capsys.readouterr().out == ""
 
 
 def test_memory_is_that_of_this_process():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -30,6 +32,16 @@ def test_a_resumed_interval_continues_its_averages():
     resumed.load_state_dict(progress.state_dict())
     run(resumed, {"loss": 4.0})
     assert resumed.take()["loss"] == 2.5
+
+
+def test_the_interval_can_be_looked_at_before_it_ends():
+    progress = Progress()
+    assert math.isnan(progress.average("loss"))
+    for seconds, loss in ((1.0, 2.0), (2.0, 4.0)):
+        progress.add({"loss": loss})
+        progress.add_time(seconds, 0.0)
+    assert progress.average("loss") == 3.0
+    assert math.isclose(progress.pace, 1.1), "the last iteration counts for a tenth"
 
 
 def test_scalars_come_to_the_host_as_floats():

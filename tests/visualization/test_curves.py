@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import cv2
 import pytest
@@ -35,6 +36,13 @@ def test_lines_that_were_cut_off_are_left_out_with_a_warning(tmp_path, caplog):
     log = write(tmp_path / "log.jsonl", [train(10), train(20)], tail='{"mode": "tra')
     assert read_log(log) == [train(10), train(20)]
     assert "log.jsonl: left out lines that are not log records: 3" in caplog.text
+
+
+def test_values_that_were_not_finite_are_nan_and_leave_gaps(tmp_path):
+    lines = [train(10), {**train(20), "loss": None}, {**val(20), "bbox_mAP": None}, train(30)]
+    log = write(tmp_path / "log.jsonl", lines)
+    assert math.isnan(read_log(log)[1]["loss"])
+    plot_curves(log, tmp_path / "curves.png")
 
 
 @pytest.mark.parametrize("validations", [[], [val(20), val(40, ap=-1)]])

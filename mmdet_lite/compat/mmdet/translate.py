@@ -22,6 +22,7 @@ from mmdet_lite.compat.mmdet.training import (
     schedule,
 )
 from mmdet_lite.compat.mmdet.tta import tta
+from mmdet_lite.compat.mmdet.writers import writers
 
 # What MMDetection's own programs read from the top of a config.
 TOP_KEYS = (
@@ -134,6 +135,7 @@ class _Translator:
         native |= self._optimization(native["train"])
         if hooks:
             native["hooks"] = hooks
+        native["writers"] = writers(self.top)
         native |= self._run(native["train"]) | self._environment()
         if self.notes.sync_bn or self.top.take("sync_bn"):
             native["train"]["sync_bn"] = True
@@ -141,14 +143,10 @@ class _Translator:
 
     def _ignore_the_environment(self) -> None:
         top = self.top
-        top.has_no_effect("this package's own", "default_scope", "log_processor", "visualizer")
+        top.has_no_effect("this package's own", "default_scope", "log_processor")
         top.has_no_effect("logs are complete and say what they must", "log_level")
         top.has_no_effect("torchrun and srun are recognised", "launcher")
         top.has_no_effect("the work dir's name is enough", "experiment_name")
-        written = "train.log, log.jsonl, curves.png and TensorBoard are written"
-        backends = top.take("vis_backends") or []
-        usual = all("Local" in str(one) or "Tensorboard" in str(one) for one in backends)
-        top.is_otherwise(written, *([backends] if usual else []), keys=["vis_backends"])
         for name in ("val_cfg", "test_cfg"):
             own = self.top.section(name)
             if own is not None:

@@ -1,5 +1,15 @@
 // Line charts and bars, drawn to the width that there is.
 
+const PALETTE = [
+  "#3b7dd8",
+  "#d98a1f",
+  "#12976f",
+  "#c2649c",
+  "#d4572a",
+  "#35a7d6",
+  "#8a79d6",
+  "#8f8f3a",
+];
 const MARGIN = { left: 44, right: 12, top: 10, bottom: 38 };
 
 /** Round numbers from least to most. */
@@ -47,14 +57,14 @@ function frame(host, { label, x, y, height = 260, top = MARGIN.top }) {
   root.append(
     svg("text", { x: (MARGIN.left + right) / 2, y: height - 4, "text-anchor": "middle" }, x.name),
   );
-  return { root, toX, toY, bottom };
+  return { root, toX, toY, width, bottom };
 }
 
 /**
  * Lines with a legend. Series are {name, color, dashed, points: [[x, y], ...]}; a y of null is a gap.
  */
 function lineChart(host, options) {
-  const { root, toX, toY, bottom } = frame(host, options);
+  const { root, toX, toY, width, bottom } = frame(host, options);
   if (options.diagonal) {
     root.append(svg("line", { class: "diagonal", x1: toX(0), y1: toY(0), x2: toX(1), y2: toY(1) }));
   }
@@ -80,7 +90,62 @@ function lineChart(host, options) {
     const at = toX(options.marker);
     root.append(svg("line", { class: "marker", x1: at, x2: at, y1: MARGIN.top, y2: bottom }));
   }
-  host.replaceChildren(root, legend(options.series));
+  const readout = html("div", { class: "readout", hidden: true });
+  host.replaceChildren(root, readout, legend(options.series));
+  host.classList.add("chart-host");
+  readAlong(root, readout, options, toX, width, bottom);
+}
+
+const valueText = (value) =>
+  value !== 0 && Math.abs(value) < 0.001
+    ? value.toExponential(2)
+    : String(+value.toPrecision(Math.abs(value) >= 1000 ? 7 : 4));
+
+/** Show the values of all lines at the place nearest to the pointer, or step by the arrow keys. */
+function readAlong(root, readout, { series, x }, toX, width, bottom) {
+  const places = [...new Set(series.flatMap(({ points }) => points.map(([at]) => at)))];
+  places.sort((a, b) => a - b);
+  if (!places.length) return;
+  const rule = svg("line", { class: "rule", y1: MARGIN.top, y2: bottom, visibility: "hidden" });
+  root.append(rule);
+  root.setAttribute("tabindex", "0");
+  let shown = places.length - 1;
+
+  const show = (index) => {
+    shown = Math.max(0, Math.min(places.length - 1, index));
+    const at = places[shown];
+    const rows = series
+      .map(({ name, color, points }) => [name, color, points.find(([px]) => px === at)?.[1]])
+      .filter(([, , value]) => exists(value))
+      .map(([name, color, value]) =>
+        html("li", { "--color": color }, `${name} `, html("b", {}, valueText(value))),
+      );
+    readout.replaceChildren(html("div", {}, `${x.name} ${valueText(at)}`), html("ul", {}, rows));
+    readout.hidden = false;
+    for (const end of ["x1", "x2"]) rule.setAttribute(end, toX(at));
+    rule.setAttribute("visibility", "visible");
+    const share = toX(at) / width;
+    readout.style.setProperty("left", share < 0.5 ? `calc(${100 * share}% + 10px)` : "auto");
+    readout.style.setProperty("right", share < 0.5 ? "auto" : `calc(${100 - 100 * share}% + 10px)`);
+  };
+  const hide = () => {
+    readout.hidden = true;
+    rule.setAttribute("visibility", "hidden");
+  };
+  root.addEventListener("pointermove", ({ clientX }) => {
+    const box = root.getBoundingClientRect();
+    const here = ((clientX - box.left) * width) / box.width;
+    const gaps = places.map((at) => Math.abs(toX(at) - here));
+    show(gaps.indexOf(Math.min(...gaps)));
+  });
+  root.addEventListener("pointerleave", hide);
+  root.addEventListener("blur", hide);
+  root.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    show(readout.hidden ? shown : shown + step);
+  });
 }
 
 function legend(series) {

@@ -1,49 +1,7 @@
 "use strict";
-// Elements, numbers as text, and the state that all figures are drawn from.
-
-const data = JSON.parse(document.querySelector("#data").textContent);
-const ALL = data.classes.length; // the label of all classes together
-const KIND_NAMES = { bbox: "boxes", segm: "masks" };
-const PALETTE = [
-  "#3b7dd8",
-  "#d98a1f",
-  "#12976f",
-  "#c2649c",
-  "#d4572a",
-  "#35a7d6",
-  "#8a79d6",
-  "#8f8f3a",
-];
-
-const state = {
-  kind: Object.keys(data.kinds)[0],
-  label: ALL,
-  score: Math.round(100 * data.score_threshold),
-  iou: 0,
-};
-
-const drawings = [];
-
-/** Have a function called now and whenever one of the named parts of the state changes. */
-function draws(parts, draw) {
-  drawings.push({ parts, draw });
-}
-
-function change(part, value) {
-  state[part] = value;
-  redraw(part);
-}
-
-function redraw(part) {
-  for (const { parts, draw } of drawings) {
-    if (part === undefined || parts.includes(part)) draw();
-  }
-}
+// Elements, and numbers as text.
 
 const select = (selector) => document.querySelector(selector);
-const numbers = () => data.kinds[state.kind];
-const otherNumbers = () => data.other?.kinds[state.kind];
-const threshold = () => data.score_thresholds[state.score];
 
 function fill(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
@@ -87,4 +45,3 @@ function difference(here, there) {
   return html("span", { class: side }, signed(value));
 }
 
-const className = (label) => (label === ALL ? "all classes" : data.classes[label]);

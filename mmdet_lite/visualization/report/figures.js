@@ -178,33 +178,3 @@ function drawSizes() {
     1,
   );
 }
-
-function drawTraining() {
-  if (!data.training) return;
-  select("#training").hidden = false;
-  const names = { loss: "Losses", lr: "Learning rate", mAP: "Average precision at validation" };
-  const cards = Object.entries(names)
-    .filter(([key]) => data.training[key].length)
-    .map(([key, name]) => {
-      const host = html("div", {});
-      return [html("div", { class: "card" }, html("h3", {}, name), host), host, key];
-    });
-  select("#training-charts").replaceChildren(...cards.map(([card]) => card));
-  for (const [, host, key] of cards) {
-    const curves = data.training[key];
-    const last = Math.max(...curves.flatMap(({ x }) => x));
-    const most = Math.max(...curves.flatMap(({ y }) => y.filter(exists)), 0) || 1;
-    lineChart(host, {
-      label: names[key],
-      x: { name: "iteration", min: 0, max: last },
-      y: { min: 0, max: most },
-      series: curves.map(({ name, x, y }, i) => ({
-        name: name.replace("loss_", ""),
-        color: PALETTE[i % PALETTE.length],
-        dashed: name.endsWith("_50"),
-        dots: key === "mAP",
-        points: x.map((each, j) => [each, y[j]]),
-      })),
-    });
-  }
-}

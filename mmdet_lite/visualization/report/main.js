@@ -79,7 +79,11 @@ draws(["kind", "label", "iou"], drawCurves);
 draws(["kind", "score"], drawConfusion);
 draws(["kind", "label"], drawCalibration);
 draws(["kind"], drawSizes);
-draws([], drawTraining);
+draws([], () => {
+  if (!data.training) return;
+  select("#training").hidden = false;
+  drawTraining(select("#training-charts"), data.training);
+});
 redraw();
 
 let width = window.innerWidth;

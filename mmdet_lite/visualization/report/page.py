@@ -5,6 +5,7 @@ The scripts write all text as text, never as markup, and the page allows no othe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,10 @@ from mmdet_lite.visualization.html_page import (
 )
 
 _FOLDER = Path(__file__).parent
-_SCRIPTS = ("dom.js", "charts.js", "tables.js", "scores.js", "figures.js", "pictures.js", "main.js")
+_SCRIPTS = (
+    *("dom.js", "state.js", "charts.js", "tables.js", "scores.js", "figures.js", "training.js"),
+    *("pictures.js", "main.js"),
+)
 
 
 def page_html(content: dict[str, Any]) -> str:
@@ -26,7 +30,18 @@ def page_html(content: dict[str, Any]) -> str:
     Args:
         content: what the scripts draw, in types that JSON has; names may be any text.
     """
-    script = "\n".join(_read(name) for name in _SCRIPTS)
+    return fill_page("page.html", _SCRIPTS, content)
+
+
+def fill_page(template: str, scripts: Sequence[str], content: dict[str, Any]) -> str:
+    """A page of this folder's files.
+
+    Args:
+        template: file name of the markup.
+        scripts: those of the scripts, in their order.
+        content: what they draw, with 'title'.
+    """
+    script = "\n".join(_read(name) for name in scripts)
     parts = {
         "POLICY": script_policy(script),
         "TITLE": escape(str(content["title"])),
@@ -34,7 +49,7 @@ def page_html(content: dict[str, Any]) -> str:
         "DATA": json_for_script(content),
         "SCRIPT": script,
     }
-    page = fill_template(_read("page.html"), parts)
+    page = fill_template(_read(template), parts)
     return page.encode("utf-8", "replace").decode()  # a file name may have bytes that are no text
 
 
