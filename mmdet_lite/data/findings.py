@@ -34,6 +34,8 @@ KINDS = {
     "rle_invalid": "run lengths that do not fit the image",
     "mask_box_disagree": "a mask whose extent is not its box",
     "crowd_polygon": "a crowd with polygons: COCO has run lengths there",
+    "annotation_duplicate": "an object that is annotated twice",
+    "file_name_duplicate": "an image file that is listed under two ids",
     "category_ids_sparse": "category ids with gaps, or from 0 on",
     "category_name_duplicate": "two categories of one name",
     "class_unused": "a class without a single object",

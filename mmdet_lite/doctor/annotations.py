@@ -16,6 +16,7 @@ from mmdet_lite.data.coco_table import choose_categories
 from mmdet_lite.data.findings import Finding
 from mmdet_lite.data.formats.lvis import complete_lvis, is_lvis
 from mmdet_lite.data.problems import Problems, show
+from mmdet_lite.doctor.duplicates import check_file_names, check_repeated
 from mmdet_lite.doctor.masks import check_masks
 from mmdet_lite.garbage_collection import garbage_collection_paused
 
@@ -88,6 +89,7 @@ def check_annotations(
         return report
     _check_content(columns, problems)
     is_known = check_ids(columns, problems)
+    check_file_names(columns.images, problems)
     chosen = choose_categories(columns.categories, classes, problems)
     is_chosen = np.isin(columns.annotations.category_ids, list(chosen))
     annotations = columns.annotations.select(is_known & is_chosen)
@@ -97,6 +99,7 @@ def check_annotations(
     if not any(finding.kind in FORMATS for finding in problems.found):
         report.annotations = annotations = annotations.select(is_usable)
         report.mask_areas = check_masks(annotations, sizes[is_usable], with_masks, problems)
+    check_repeated(annotations, problems)
     return report
 
 

@@ -32,6 +32,10 @@ EXPLANATIONS = {
     "rle_invalid": "The mask cannot be decoded.",
     "mask_box_disagree": "Box and mask teach different things. As a rule one of them was moved.",
     "crowd_polygon": "COCO's tools expect run lengths of a crowd, and fail or skip it.",
+    "annotation_duplicate": "One object counts twice: in the loss, and in evaluation, where the "
+    "second cannot be found and counts as missed.",
+    "file_name_duplicate": "The picture is seen twice, each time with a part of its objects, and "
+    "the others are learnt as background. A split by ids puts it into training and validation.",
     "category_ids_sparse": "It is fine here, labels are counted from 0. Scripts that take the id "
     "for the label go wrong.",
     "category_name_duplicate": "Two labels of one name: the model is torn between them.",

@@ -18,6 +18,7 @@ from mmdet_lite.data.findings import Finding
 from mmdet_lite.data.problems import Problems
 from mmdet_lite.doctor.annotations import FORMATS, check_annotation_file, check_annotations
 from mmdet_lite.doctor.box_readings import convert_normalized, convert_xyxy
+from mmdet_lite.doctor.duplicates import exact_copies
 from mmdet_lite.doctor.masks import wrong_areas
 from mmdet_lite.doctor.report import summary, write_json
 from mmdet_lite.garbage_collection import garbage_collection_paused
@@ -133,6 +134,7 @@ def correct(
     correction.merge_repeated()
     correction.nest_polygons()
     correction.remove_unknown()
+    correction.remove_copies()
     correction.renumber()
     correction.convert_boxes(formats)
     if not formats or correction.changes:
@@ -181,6 +183,13 @@ class _Correcting:
             rows = np.flatnonzero(~np.isin(ids, table.listed_ids)).tolist()
             records = [annotations.records[row] for row in rows]
             self._remove("annotations", records, lambda _, kind=kind: kind, "removed")
+
+    def remove_copies(self) -> None:
+        """Of annotations that are the same in everything but the id, the first stays."""
+        annotations = self._columns().annotations
+        copies = [annotations.records[row] for row in exact_copies(annotations)]
+        action = "removed, the same as an earlier one but for the id"
+        self._remove("annotations", copies, lambda _: "annotation_duplicate", action)
 
     def renumber(self) -> None:
         """Annotations whose id another has get the next free one."""

@@ -25,8 +25,8 @@ _WEIGHTS = {"error": 100, "warning": 10, "note": 1}
 _MOST_PIXELS = 40_000_000  # of an image; a page is not worth decoding more
 
 _ABOUT_ANNOTATIONS = ("box_", "polygon_", "rle_", "mask_", "crowd_", "area_")
-_ABOUT_ANNOTATIONS += ("unknown_category", "not_finite")
-_ABOUT_IMAGES = ("image_", "size_", "exif_", "split_")
+_ABOUT_ANNOTATIONS += ("annotation_", "unknown_category", "not_finite")
+_ABOUT_IMAGES = ("image_", "size_", "exif_", "split_", "file_name_")
 
 Box = tuple[float, float, float, float]
 Group = tuple[str, str]  # severity and kind

@@ -52,7 +52,7 @@ def all_variants() -> list[Variant]:
     makers = (
         *(_json_invalid, _wrong_top, _wrong_fields, _wrong_masks, _missing_keys, _not_finite),
         *(_ids, _unknown, _degenerate, _outside, _formats, _areas, _polygons, _run_lengths),
-        *(_disagreeing, _crowds, _categories),
+        *(_disagreeing, _crowds, _categories, _duplicates),
     )
     return [variant for maker in makers for variant in maker()]
 
@@ -259,9 +259,10 @@ def _ids() -> Iterator[Variant]:
             def change(content: Content, section=section, row=row, fields=fields) -> None:
                 content[section].append(content[section][row] | fields)
 
-            also = frozenset({"category_name_duplicate"} if section == "categories" else ())
+            also = {"category_name_duplicate"} if section == "categories" else set()
+            also |= {"file_name_duplicate"} if section == "images" and fields else set()
             name = f"{section}[{row}] {name} twice"
-            yield _variant(name, "duplicate_id", key, change, also=also | _FEWER)
+            yield _variant(name, "duplicate_id", key, change, also=frozenset(also | _FEWER))
     for first, second in ((0, 1), (2, 9)):
         keys = [sound("polygons")["annotations"][row]["id"] for row in (first, second)]
         yield _field(second, "id", keys[0], "duplicate_id", keys[0])
@@ -442,6 +443,29 @@ def _categories() -> Iterator[Variant]:
             annotation["category_id"] = 1
 
     yield _variant("all of one class", "class_unused", 3, all_of_one, severity="note")
+
+
+def _duplicates() -> Iterator[Variant]:
+    for base, row in (("polygons", 1), ("polygons", 12), ("shapes", 0), ("shapes", 5)):
+        x, y, w, h = sound(base)["annotations"][row]["bbox"]
+        for fields in ({}, {"bbox": [x, y, w - 0.4, h - 0.3]}, {"bbox": [x + 0.5, y, w, h]}):
+
+            def change(content: Content, row=row, fields=fields) -> None:
+                content["annotations"].append(content["annotations"][row] | {"id": 5000} | fields)
+
+            name = f"{base} annotations[{row}] with {fields or 'nothing else'}"
+            options = {"severity": "warning", "base": base}
+            yield _variant(name, "annotation_duplicate", 5000, change, **options)
+    names = (("003.png", 3, 8), ("./008.png", 8, 5), (".//005.png", 5, 3))
+    for number, (name, _, key) in enumerate(names):
+
+        def rename(content: Content, name=name, key=key) -> None:
+            image = next(image for image in content["images"] if image["id"] == key)
+            content["images"].remove(image)
+            content["images"].append(image | {"file_name": name})
+
+        name = f"{name} is listed twice, {number}"
+        yield _variant(name, "file_name_duplicate", key, rename, severity="warning")
 
 
 _FEWER = frozenset({"class_unused", "category_ids_sparse"})
