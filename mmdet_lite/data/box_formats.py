@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mmdet_lite.data.box_centers import center_evidence
 from mmdet_lite.data.coco_columns import Annotations
 from mmdet_lite.data.problems import Problems
 
@@ -35,7 +36,7 @@ class XyxyEvidence:
 
 
 def check_box_format(annotations: Annotations, sizes: np.ndarray, problems: Problems) -> bool:
-    """Note it, once for the file, if the boxes look like corners or like shares of the image.
+    """Note it, once for the file, if the boxes look like corners, centres or shares of the image.
 
     Args:
         annotations: n of them.
@@ -56,7 +57,10 @@ def check_box_format(annotations: Annotations, sizes: np.ndarray, problems: Prob
         return True
     evidence = xyxy_evidence(annotations.boxes, sizes)
     if not looks_like_xyxy(evidence):
-        return False
+        found = center_evidence(annotations, sizes)
+        if found is not None:
+            problems.add("error", "box_center_suspected", None, found, fix)
+        return found is not None
     row = int(evidence.is_far.argmax())
     found = (
         f"{evidence.is_far.sum()} of {len(annotations)} boxes reach far out of their image, and "

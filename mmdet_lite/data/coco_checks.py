@@ -10,7 +10,7 @@ import numpy as np
 
 from mmdet_lite.data.box_formats import check_box_format
 from mmdet_lite.data.coco_columns import Annotations, CocoColumns, Images
-from mmdet_lite.data.problems import Problems, show
+from mmdet_lite.data.problems import SKIP, Problems, show
 
 # Findings about single annotations, which can be left out.
 OF_ANNOTATIONS = (
@@ -21,7 +21,6 @@ OF_ANNOTATIONS = (
     "polygon_outside",
     "rle_invalid",
 )
-SKIP = "Correct the file, or leave these out with bad_annotations='skip'."
 
 _ROUNDING = 1.0  # pixels that a box may reach out of its image
 

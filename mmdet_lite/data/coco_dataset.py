@@ -46,8 +46,9 @@ class CocoDataset(DetectionDataset):
         bad_annotations: what is done with boxes of negative size or wholly outside their image,
             and with malformed masks: 'error' stops, 'skip' leaves them out with a warning. Boxes
             of no width or height and polygons of fewer than three points are always left out so.
-        trust_boxes: boxes that look like [x1, y1, x2, y2], or like shares of the image's size,
-            are [x, y, width, height] in pixels all the same; by default they are an error.
+        trust_boxes: boxes that look like [x1, y1, x2, y2], like [center x, center y, width, height]
+            or like shares of the image's size are [x, y, width, height] in pixels all the same; by
+            default they are an error.
         indices: use the first so many images, or those at these positions.
         min_size: leave out images whose shorter side, as the file gives it, has fewer pixels.
         ann_format: what ``ann_file`` is: 'coco', 'lvis', 'voc', 'yolo', 'labelme' or 'csv';

@@ -25,6 +25,7 @@ KINDS = {
     "box_degenerate": "a box without area",
     "box_outside": "a box reaches out of its image, or lies outside",
     "box_xyxy_suspected": "boxes look like [x1, y1, x2, y2], not [x, y, width, height]",
+    "box_center_suspected": "boxes look like [center x, center y, width, height], not COCO's",
     "box_normalized_suspected": "boxes look like shares of the image's size, not pixels",
     "area_mismatch": "'area' is not there, or not that of the mask or box",
     "polygon_too_short": "a polygon of fewer than three points",

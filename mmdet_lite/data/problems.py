@@ -10,6 +10,7 @@ from typing import Any
 from mmdet_lite.data.findings import KINDS, Finding, Severity
 
 SHOWN = 10  # examples of each kind of finding; the count is always given
+SKIP = "Correct the file, or leave these out with bad_annotations='skip'."  # what to do
 
 _repr = reprlib.Repr()
 _repr.maxlist = _repr.maxdict = 8

@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from mmdet_lite.data.coco_checks import SKIP
 from mmdet_lite.data.coco_columns import Annotations
 from mmdet_lite.data.findings import Severity
-from mmdet_lite.data.problems import Problems, show
+from mmdet_lite.data.problems import SKIP, Problems, show
 from mmdet_lite.data.rle_checks import count_faults, rle_fault
 from mmdet_lite.data.segmentations import PackedSegmentations
 

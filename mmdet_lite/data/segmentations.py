@@ -70,6 +70,20 @@ class PackedSegmentations:
         ends = np.minimum.reduceat(points, starts), np.maximum.reduceat(points, starts)
         return np.concatenate(ends, axis=1)
 
+    def extents(self) -> np.ndarray:
+        """(n, 4) xyxy of the masks, NaN where there is none."""
+        extents = np.full((len(self), 4), np.nan)
+        rows = np.flatnonzero(np.diff(self.part_offsets))
+        if len(rows):
+            first, boxes = self.part_offsets[rows], self.part_extents()
+            extents[rows, :2] = np.minimum.reduceat(boxes[:, :2], first)
+            extents[rows, 2:] = np.maximum.reduceat(boxes[:, 2:], first)
+        rows = self.rle_rows()
+        if len(rows):
+            boxes = np.asarray(coco_mask.toBbox([self[row] for row in rows.tolist()]), np.float64)
+            extents[rows] = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+        return extents
+
     def rle_rows(self) -> np.ndarray:
         """The annotations whose mask is an RLE."""
         return np.flatnonzero(np.diff(self._rle_offsets))

@@ -20,7 +20,7 @@ from mmdet_lite.doctor.duplicates import check_file_names, check_repeated
 from mmdet_lite.doctor.masks import check_masks
 from mmdet_lite.garbage_collection import garbage_collection_paused
 
-FORMATS = ("box_xyxy_suspected", "box_normalized_suspected")
+FORMATS = ("box_xyxy_suspected", "box_center_suspected", "box_normalized_suspected")
 
 
 @dataclass

@@ -33,6 +33,13 @@ def convert_xyxy(annotations: Annotations, sizes: np.ndarray) -> Converted:
     return Converted(np.concatenate([start, end - start], axis=1), "read as [x1, y1, x2, y2]")
 
 
+def convert_centers(annotations: Annotations, sizes: np.ndarray) -> Converted:
+    """Centres to xywh; n annotations with the (n, 2) sizes of their images."""
+    center, extent = np.split(annotations.boxes, 2, axis=1)
+    boxes = np.concatenate([center - extent / 2, extent], axis=1)
+    return Converted(boxes, "read as [center x, center y, width, height]")
+
+
 def convert_normalized(annotations: Annotations, sizes: np.ndarray) -> Converted | None:
     """Shares of the image's size to pixels, with the first reading by which all boxes fit.
 

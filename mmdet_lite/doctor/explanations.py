@@ -21,6 +21,8 @@ EXPLANATIONS = {
     "box_outside": "The box is clipped to the picture. A whole set of them hints at another format "
     "or another size.",
     "box_xyxy_suspected": "Read as [x, y, width, height], boxes of corners are far too large.",
+    "box_center_suspected": "Read as [x, y, width, height], boxes that begin with their centre lie "
+    "half their size too far to the right and the bottom.",
     "box_normalized_suspected": "Read as pixels, shares of the image's size are boxes of less than "
     "a pixel.",
     "area_mismatch": "Evaluation sorts objects into small, medium and large by 'area'; training "

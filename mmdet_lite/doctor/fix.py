@@ -17,7 +17,7 @@ from mmdet_lite.data.coco_file import CocoDict
 from mmdet_lite.data.findings import Finding
 from mmdet_lite.data.problems import Problems
 from mmdet_lite.doctor.annotations import FORMATS, check_annotation_file, check_annotations
-from mmdet_lite.doctor.box_readings import convert_normalized, convert_xyxy
+from mmdet_lite.doctor.box_readings import convert_centers, convert_normalized, convert_xyxy
 from mmdet_lite.doctor.duplicates import exact_copies
 from mmdet_lite.doctor.masks import wrong_areas
 from mmdet_lite.doctor.report import summary, write_json
@@ -207,6 +207,7 @@ class _Correcting:
         annotations, sizes = self._known()
         for kind, convert in (
             ("box_xyxy_suspected", convert_xyxy),
+            ("box_center_suspected", convert_centers),
             ("box_normalized_suspected", convert_normalized),
         ):
             if kind not in formats:

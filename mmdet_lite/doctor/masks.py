@@ -44,39 +44,26 @@ def check_masks(
         rows = np.arange(start, min(start + _AT_ONCE, len(annotations)))
         some, their_sizes = annotations.select(rows), sizes[rows]
         masks, has_mask = check_segmentations(some, their_sizes, missing, problems)
-        extents, pixels = measure_masks(masks)
         _check_polygons(some, masks, problems)
-        _check_extents(some, their_sizes, extents, problems)
+        _check_extents(some, their_sizes, masks.extents(), problems)
         is_given = np.array([bool(record.get("segmentation")) for record in some.records])
-        areas.append(np.where(has_mask, pixels, np.where(is_given, np.inf, np.nan)))
+        areas.append(np.where(has_mask, _areas_of(masks), np.where(is_given, np.inf, np.nan)))
     areas = np.concatenate(areas)
     _check_areas(annotations, areas, problems)
     _check_crowds(annotations, problems)
     return areas
 
 
-def measure_masks(masks: PackedSegmentations) -> tuple[np.ndarray, np.ndarray]:
-    """How large masks are.
-
-    Returns:
-        (n, 4) xyxy extents, NaN where there is no mask; and (n,) pixels, of polygons the sum of
-        their parts.
-    """
-    extents, areas = np.full((len(masks), 4), np.nan), np.zeros(len(masks))
+def _areas_of(masks: PackedSegmentations) -> np.ndarray:
+    """(n,) pixels of masks, of polygons the sum of their parts; 0 where there is none."""
+    areas = np.zeros(len(masks))
     rows = np.flatnonzero(np.diff(masks.part_offsets))
     if len(rows):
-        first = masks.part_offsets[rows]
-        boxes = masks.part_extents()
-        extents[rows, :2] = np.minimum.reduceat(boxes[:, :2], first)
-        extents[rows, 2:] = np.maximum.reduceat(boxes[:, 2:], first)
-        areas[rows] = np.add.reduceat(_polygon_areas(masks), first)
+        areas[rows] = np.add.reduceat(_polygon_areas(masks), masks.part_offsets[rows])
     rows = masks.rle_rows()
     if len(rows):
-        rles = [masks[row] for row in rows.tolist()]
-        boxes = np.asarray(coco_mask.toBbox(rles), np.float64)
-        extents[rows] = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
-        areas[rows] = coco_mask.area(rles)
-    return extents, areas
+        areas[rows] = [coco_mask.area(masks[row]) for row in rows.tolist()]  # it takes 255 at most
+    return areas
 
 
 def _polygon_areas(masks: PackedSegmentations) -> np.ndarray:

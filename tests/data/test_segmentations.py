@@ -52,3 +52,8 @@ def test_coordinates_are_of_their_annotations():
     )
     assert packed.rows_of_coordinates(packed.coordinates == 0.25) == [0]
     assert packed.rows_of_coordinates(packed.coordinates == 1) == [0, 2]
+
+
+def test_extents_are_those_of_polygons_and_run_lengths():
+    packed = PackedSegmentations([[TRIANGLE, SQUARE], [], COMPRESSED], np.array([[5, 8]] * 3))
+    np.testing.assert_equal(packed.extents(), [[0, 0, 6, 4], [np.nan] * 4, [1, 0, 3, 5]])

@@ -322,8 +322,16 @@ def _formats() -> Iterator[Variant]:
     def digits(box: list, image: dict) -> list:
         return [round(value, 2) for value in shares(box, image)]
 
+    def pixel_centers(box: list, _: dict) -> list:
+        x, y, w, h = box
+        return [x + w / 2, y + h / 2, w, h]
+
+    def whole_centers(box: list, image: dict) -> list:
+        return [round(value) for value in pixel_centers(box, image)]
+
     for kind, readings in {
         "box_xyxy_suspected": (as_xyxy, rounded),
+        "box_center_suspected": (pixel_centers, whole_centers),
         "box_normalized_suspected": (shares, corners, centers, digits),
     }.items():
         for base in ("polygons", "shapes"):
@@ -336,6 +344,14 @@ def _formats() -> Iterator[Variant]:
                         annotation["bbox"] = read(annotation["bbox"], image)
 
                 yield _variant(f"{base} {read.__name__}", kind, None, change, base=base)
+
+    def centers_alone(content: Content) -> None:
+        for annotation in content["annotations"]:
+            annotation["bbox"] = pixel_centers(annotation["bbox"], {})
+            del annotation["segmentation"]
+
+    kind = "box_center_suspected"
+    yield _variant("no masks, centers_alone", kind, None, centers_alone, base="shapes")
 
 
 def _areas() -> Iterator[Variant]:

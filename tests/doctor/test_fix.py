@@ -14,6 +14,7 @@ from mmdet_lite.doctor.fix import write_corrected
 # Kinds of which nothing is left; of the others some cases have no clear reading, or none has.
 CORRECTED = {
     *("box_degenerate", "box_outside", "box_xyxy_suspected", "box_normalized_suspected"),
+    "box_center_suspected",
     *("unknown_image", "unknown_category", "area_mismatch", "polygon_too_short", "polygon_odd"),
 }
 VARIANTS = [variant for variant in all_variants() if variant.kind in CORRECTED]
@@ -53,7 +54,7 @@ def test_what_has_no_clear_reading_is_left(kind, tmp_path):
 
 @pytest.mark.parametrize("base", ["polygons", "shapes"])
 def test_converted_boxes_are_those_of_the_sound_file(base, tmp_path):
-    readings = ("as_xyxy", "shares", "corners")
+    readings = ("as_xyxy", "pixel_centers", "shares", "corners")
     for number, variant in enumerate(v for v in VARIANTS if v.base == base):
         if variant.name.rpartition(" ")[2] not in readings:
             continue
