@@ -6,15 +6,17 @@ import os
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from mmdet_lite.apis.doctor_parts import Part, read_parts
 from mmdet_lite.apis.doctor_sources import Source, check_source
 from mmdet_lite.data.coco_checks import check_image_files
 from mmdet_lite.data.coco_columns import Images
 from mmdet_lite.data.findings import Finding
 from mmdet_lite.data.problems import Problems
+from mmdet_lite.doctor.annotations import FORMATS
 from mmdet_lite.doctor.fix import check_new, write_corrected
 from mmdet_lite.doctor.images import ImageRecord, check_images, find_leaks, find_unlisted
 from mmdet_lite.doctor.leaks import ImageDigest
@@ -38,14 +40,17 @@ class Examination:
         source: the data set.
         content: what its annotation file holds; None if it cannot be read.
         findings: in the annotations and the image files.
-        statistics: None where the annotation file is not in COCO's format.
+        parts: of its images, that the config's sections take; none where the annotation file is
+            not in COCO's format.
+        statistics: of each part.
         digests: of its images, by path.
     """
 
     source: Source
     content: Any
     findings: list[Finding]
-    statistics: Statistics | None = None
+    parts: list[Part] = field(default_factory=list)
+    statistics: list[Statistics] = field(default_factory=list)
     digests: dict[str, ImageDigest] = field(default_factory=dict)
 
     @property
@@ -58,8 +63,7 @@ class Examination:
         """For a terminal."""
         title = f"{self.name}: {summary(self.findings)}"
         parts = [title, "=" * len(title), as_text(self.findings, self.source.name)]
-        if self.statistics is not None:
-            parts.append(f"\n{self.statistics.as_text()}")
+        parts += [f"\n{one.as_text()}" for one in self.statistics]
         return "\n".join(part for part in parts if part)
 
 
@@ -100,13 +104,27 @@ def examine(
         source, report = check_source(source)
         result = Examination(source, report.content, list(report.findings))
         if report.columns is not None:
-            seen = training or Training()
-            result.statistics = dataset_statistics(
-                report.content, source.classes, seen.scales, seen.anchors
-            )
+            result.parts = read_parts(report.content, source)
+            result.statistics = _statistics(result, training or Training())
             _examine_images(result, report.columns.images, read_images, num_workers, progress)
         examinations.append(result)
     return examinations, _between(examinations)
+
+
+def _statistics(result: Examination, seen: Training) -> list[Statistics]:
+    """One for each part."""
+    formats = [finding.kind for finding in result.findings if finding.kind in FORMATS]
+    doubts = [
+        f"sizes and shapes of the boxes as they stand, not of the objects: see {kind}"
+        for kind in formats
+    ]
+    return [
+        replace(
+            dataset_statistics(part.content, result.source.classes, seen.scales, seen.anchors),
+            remarks=tuple(remark for remark in (part.remark, *doubts) if remark),
+        )
+        for part in result.parts
+    ]
 
 
 def _examine_images(
@@ -142,11 +160,10 @@ def _between(examinations: Sequence[Examination]) -> list[Finding]:
     findings = []
     for result in examinations:
         source = result.source
-        if "train_data" in source.sections and len(source.sections) > 1:
-            found = f"it is the data set of {' and '.join(source.sections)}"
-            fix = "Evaluate on other images, unless this is meant to be learnt by heart."
-            findings.append(Finding("warning", "split_leak", source.name, None, found, fix))
-        digests[", ".join(source.sections)].update(result.digests)
+        for part in result.parts:
+            findings += _learnt_and_evaluated(source.name, part)
+            if part.is_known or len(result.parts) == 1:
+                digests[", ".join(part.sections)].update(_digests_of(result, part))
         if source.image_dir and isinstance(result.content, dict):
             listed = result.content.get("images")
             listed = listed if isinstance(listed, list) else []
@@ -159,6 +176,21 @@ def _between(examinations: Sequence[Examination]) -> list[Finding]:
     for folder, listed in names.items():
         findings += find_unlisted(folder, listed)
     return findings
+
+
+def _learnt_and_evaluated(name: str, part: Part) -> list[Finding]:
+    """A finding where the very images of the training are evaluated on."""
+    if not part.is_known or "train_data" not in part.sections or len(part.sections) == 1:
+        return []
+    found = f"it is the data set of {' and '.join(part.sections)}"
+    fix = "Evaluate on other images, unless this is meant to be learnt by heart."
+    return [Finding("warning", "split_leak", name, None, found, fix)]
+
+
+def _digests_of(result: Examination, part: Part) -> dict[str, ImageDigest]:
+    """Those of the images of a part, by path."""
+    ids = part.image_ids
+    return {path: one for path, one in result.digests.items() if ids is None or one.id in ids}
 
 
 def run_doctor(
@@ -232,7 +264,7 @@ def _write_page(
         for result in examinations
         if result.source.image_dir is not None
     ]
-    statistics = [(r.name, r.statistics) for r in examinations if r.statistics is not None]
+    statistics = [(r.name, one) for r in examinations for one in r.statistics]
     subject = ", ".join(dict.fromkeys(Path(r.source.name).name for r in examinations))
     write_page(path, subject, findings, statistics, pick_pictures(findings, sources))
 

@@ -20,6 +20,19 @@ _SECTIONS = ("train_data", "val_data", "test_data")
 
 
 @dataclass(frozen=True)
+class Use:
+    """What a section of a config takes of a data set.
+
+    Args:
+        section: 'train_data' for example.
+        part: config of a data set without pipelines, whose images it takes; None: all images.
+    """
+
+    section: str
+    part: Any = None
+
+
+@dataclass(frozen=True)
 class Source:
     """A data set to examine.
 
@@ -33,6 +46,7 @@ class Source:
         split: which part, where the format has parts.
         sections: of the config that it is in.
         own_class: config of a data set that is not a file; None for an annotation file.
+        uses: what the sections take of it.
     """
 
     name: str
@@ -44,6 +58,7 @@ class Source:
     split: str | None = None
     sections: tuple[str, ...] = ()
     own_class: Any = field(default=None, compare=False)
+    uses: tuple[Use, ...] = field(default=(), compare=False)
 
     @property
     def is_json(self) -> bool:
@@ -65,13 +80,14 @@ def find_sources(cfg: Any) -> list[Source]:
     """
     sources: dict[tuple[Source, str], Source] = {}
     for section in _SECTIONS:
-        for leaf in _leaves((cfg.get(section) or {}).get("dataset")):
+        for leaf, part in _leaves((cfg.get(section) or {}).get("dataset")):
             source = _source(leaf)
             key = replace(source, with_masks=False), repr(source.own_class)
             known = sources.get(key, source)
             sections = known.sections if section in known.sections else (*known.sections, section)
             with_masks = known.with_masks or source.with_masks
-            sources[key] = replace(known, sections=sections, with_masks=with_masks)
+            uses = (*known.uses, Use(section, part))
+            sources[key] = replace(known, sections=sections, with_masks=with_masks, uses=uses)
     if not sources:
         raise ValueError(f"the config has no data set in {', '.join(_SECTIONS)}")
     return list(sources.values())
@@ -100,15 +116,26 @@ def check_source(source: Source) -> tuple[Source, AnnotationReport]:
     return source, check_annotations(content, Problems(source.name), *options)
 
 
-def _leaves(dataset: Any) -> Iterator[dict]:
-    """The data sets that others are made of."""
+def _leaves(dataset: Any, subset: dict | None = None) -> Iterator[tuple[dict, dict | None]]:
+    """The data sets that others are made of; and the outermost that takes a part of each."""
     if not isinstance(dataset, dict):
         return
     inner = [dataset.get("dataset"), *(dataset.get("datasets") or [])]
+    is_part = dataset.get("type") == "SubsetDataset" or dataset.get("indices") is not None
+    if subset is None and is_part:
+        subset = _without_pipelines(dataset)
     if not any(isinstance(one, dict) for one in inner):
-        yield dataset
+        yield dataset, subset
     for one in inner:
-        yield from _leaves(one)
+        yield from _leaves(one, subset)
+
+
+def _without_pipelines(dataset: Any) -> Any:
+    if isinstance(dataset, dict):
+        return {k: _without_pipelines(v) for k, v in dataset.items() if k != "pipeline"}
+    return (
+        [_without_pipelines(v) for v in dataset] if isinstance(dataset, (list, tuple)) else dataset
+    )
 
 
 def _source(dataset: dict) -> Source:

@@ -103,7 +103,10 @@ def find_unlisted(image_dir: str | Path, file_names: Iterable[str]) -> list[Find
             path = os.path.join(folder, name)
             if is_image and os.path.relpath(path, image_dir) not in listed:
                 text = "no annotation file lists it: it is not used, also not as background"
-                fix = "List it under 'images', even if nothing is on it; or move it elsewhere."
+                fix = (
+                    "Nothing, if they belong to other splits. Else list them under 'images', even "
+                )
+                fix += "if nothing is on them: no training and no evaluation sees them."
                 findings.append(Finding("note", "image_unlisted", path, None, text, fix))
     return findings
 

@@ -26,8 +26,9 @@ def statistics_html(name: str, statistics: Statistics) -> str:
     ]
     charts.append(_chart("Aspect ratio", "height / width of boxes", statistics.aspect_ratios))
     charts.append(_chart("Objects an image", "images by objects", statistics.objects_per_image))
+    remarks = "".join(f"<p><b>{escape(one)}</b></p>" for one in statistics.remarks)
     return (
-        f'<h2>{escape(name)}</h2><section class="card">{_numbers(statistics)}'
+        f'<h2>{escape(name)}</h2><section class="card">{remarks}{_numbers(statistics)}'
         f'<div class="charts">{"".join(charts)}</div></section>'
         f'<section class="card"><h3>Classes</h3>{_classes(statistics)}</section>'
     )

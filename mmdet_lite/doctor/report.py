@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mmdet_lite.data.findings import Finding
+from mmdet_lite.data.findings import KINDS, Finding
 from mmdet_lite.data.problems import describe
 
 _SEVERITIES = ("error", "warning", "note")
+_EXAMPLES = 3  # of files of one folder
 
 
 def as_text(findings: Sequence[Finding], file: str = "") -> str:
@@ -26,8 +27,26 @@ def as_text(findings: Sequence[Finding], file: str = "") -> str:
     sections = []
     for severity in _SEVERITIES:
         if found := [finding for finding in findings if finding.severity == severity]:
-            sections.append(f"{severity}s\n{describe(found, file)}")
+            unlisted = [finding for finding in found if finding.kind == "image_unlisted"]
+            others = [finding for finding in found if finding.kind != "image_unlisted"]
+            parts = [f"{severity}s", *([describe(others, file)] if others else [])]
+            sections.append("\n".join([*parts, *_unlisted(unlisted)]))
     return "\n\n".join(sections)
+
+
+def _unlisted(findings: Sequence[Finding]) -> list[str]:
+    """A line a folder: they may be many, and all the same is said of them."""
+    if not findings:
+        return []
+    names = defaultdict(list)
+    for finding in findings:
+        folder, name = os.path.split(finding.file)
+        names[folder].append(name)
+    lines = [f"- image_unlisted: {KINDS['image_unlisted']} ({len(findings)}):"]
+    for folder, of_folder in names.items():
+        shown = ", ".join(of_folder[:_EXAMPLES]) + ", ..." * (len(of_folder) > _EXAMPLES)
+        lines.append(f"    {len(of_folder)} in {folder}: {shown}")
+    return [*lines, f"  {findings[0].fix}"]
 
 
 def summary(findings: Sequence[Finding]) -> str:

@@ -107,6 +107,7 @@ class Statistics:
         objects_per_image: of all images.
         unmatched: by the config's anchors; None without anchors.
         classes: in the order of their labels.
+        remarks: what is to be known before the figures are read.
     """
 
     images: int
@@ -119,6 +120,7 @@ class Statistics:
     objects_per_image: Distribution
     unmatched: Unmatched | None
     classes: tuple[ClassStatistics, ...]
+    remarks: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""

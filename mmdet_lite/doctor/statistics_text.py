@@ -13,8 +13,8 @@ QUANTILES = ("least", "5 %", "25 %", "median", "75 %", "95 %", "largest")
 
 
 def statistics_text(statistics: Statistics) -> str:
-    """Counts, a table of distributions, what anchors miss, and a table of classes."""
-    lines = [*_counts(statistics), "", *_distributions(statistics), ""]
+    """Remarks, counts, a table of distributions, what anchors miss, and a table of classes."""
+    lines = [*statistics.remarks, *_counts(statistics), "", *_distributions(statistics), ""]
     if statistics.unmatched is not None:
         lines += [*_unmatched(statistics), ""]
     lines += _classes(statistics)

@@ -201,7 +201,7 @@ def test_splits_are_compared(shapes, tmp_path):
 def test_data_set_of_ones_own_is_checked_by_what_it_evaluates_on():
     own = {"type": "ShapesDataset", "num_images": 2, "image_size": (64, 64)}
     (result,), between = examine([Source("ShapesDataset", own_class=own)])
-    assert between == [] and result.statistics.images == 2
+    assert between == [] and result.statistics[0].images == 2
     assert {finding.severity for finding in result.findings} <= {"note"}
 
 

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -52,7 +53,8 @@ def statistics(name="rose"):
     images = [{"id": 1, "width": 100, "height": 80}]
     boxes = [{"image_id": 1, "category_id": 1, "bbox": [0, 0, side, side]} for side in (5, 40, 70)]
     content = {"images": images, "annotations": boxes, "categories": [{"id": 1, "name": name}]}
-    return dataset_statistics(content, scales=[Scale((200, 160))])
+    found = dataset_statistics(content, scales=[Scale((200, 160))])
+    return replace(found, remarks=(f"figures of {name}",))
 
 
 def make(
@@ -87,6 +89,7 @@ def test_page_shows_findings_by_severity_then_number(tmp_path):
 
 def test_page_without_findings_says_so(tmp_path):
     page, _ = make(tmp_path, statistics={"train": statistics()})
+    assert "figures of rose" in page.text
     assert "Nothing was found that is wrong" in page.text
     assert page.named("script") == [] and page.named("details") == []
 
