@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mmdet_lite.data.formats import ReadOptions, read_dataset
+from mmdet_lite.data.formats import DefectsError, ReadOptions, read_dataset
+from mmdet_lite.data.formats.yolo import NUMBERING_FIX, numbering_doubt
 from mmdet_lite.data.problems import Problems
 from mmdet_lite.doctor.annotations import (
     AnnotationReport,
@@ -94,26 +95,40 @@ def find_sources(cfg: Any) -> list[Source]:
 
 
 def check_source(source: Source) -> tuple[Source, AnnotationReport]:
-    """Read the annotations of a data set and check them; with the folder of its images.
-
-    Raises:
-        ValueError: files of another format than COCO's are malformed.
-        OSError: they cannot be read.
-    """
+    """Read the annotations of a data set and check them; with the folder of its images."""
     options = (source.classes, source.with_masks, source.trust_boxes)
     if source.is_json:
         return source, check_annotation_file(source.name, *options)
     if source.own_class is None:
-        folder = None if source.image_dir is None else Path(source.image_dir)
-        wanted = ReadOptions(source.split, folder, source.classes)
-        read = read_dataset(source.name, source.ann_format, wanted)
-        source = replace(source, image_dir=str(read.image_dir))
-        return source, check_annotations(read.content, Problems(source.name), *options)
+        return _check_other_format(source, options)
     from mmdet_lite.registry import DATASETS, build
 
     content = build(source.own_class, DATASETS, seed=0).coco_dict()
     content = json.loads(json.dumps(content, default=lambda value: value.tolist()))
     return source, check_annotations(content, Problems(source.name), *options)
+
+
+def _check_other_format(source: Source, options: tuple) -> tuple[Source, AnnotationReport]:
+    """Labels that cannot be read are findings, each one; the images are not known then."""
+    problems = Problems(source.name)
+    folder = None if source.image_dir is None else Path(source.image_dir)
+    wanted = ReadOptions(source.split, folder, source.classes)
+    fix = "Correct it: nothing else of the data set was looked at."
+    try:
+        read = read_dataset(source.name, source.ann_format, wanted)
+    except DefectsError as error:
+        for what, example, advice in error.defects:
+            problems.add("error", "labels_invalid", None, f"{what}: {example}", advice)
+    except FileNotFoundError as error:
+        problems.add("error", "file_missing", None, str(error), fix)
+    except (OSError, ValueError) as error:
+        problems.add("error", "labels_invalid", None, str(error), fix)
+    if problems.found:
+        return source, AnnotationReport(problems.found)
+    if read.format == "yolo" and (doubt := numbering_doubt(read.content)):
+        problems.add("warning", "label_numbering_suspected", None, doubt, NUMBERING_FIX)
+    source = replace(source, image_dir=str(read.image_dir))
+    return source, check_annotations(read.content, problems, *options)
 
 
 def _leaves(dataset: Any, subset: dict | None = None) -> Iterator[tuple[dict, dict | None]]:

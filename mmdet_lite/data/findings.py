@@ -10,6 +10,8 @@ Severity = Literal["error", "warning", "note"]
 # What a defect is called, and what the name means. Names are stable: programs may rely on them.
 KINDS = {
     "file_missing": "the annotation file is not there",
+    "labels_invalid": "labels in another format than COCO's that cannot be read",
+    "label_numbering_suspected": "YOLO's labels look as if they were counted from 1, not from 0",
     "no_images": "the annotation file lists no image, or no object",
     "json_invalid": "the annotation file is not JSON, or cut off",
     "wrong_type": "a value is of another type than COCO's format has there",

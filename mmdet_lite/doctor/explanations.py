@@ -2,6 +2,10 @@
 
 EXPLANATIONS = {
     "file_missing": "Training stops at it.",
+    "labels_invalid": "Training stops as it reads them, and nothing else of the data set is looked "
+    "at here.",
+    "label_numbering_suspected": "Every object then has the name of the class after its own, and "
+    "the first class is never learnt.",
     "no_images": "A training learns nothing, and a validation tells nothing.",
     "json_invalid": "Nothing of the file can be used.",
     "wrong_type": "The record cannot be used; training stops as it loads the file.",

@@ -153,9 +153,62 @@ def test_other_formats_are_examined_too(shapes, run_cli, tmp_path):
     assert "\n3 images" in result.out
     next(folder.rglob("*.png")).write_bytes(b"")
     result = run_cli("doctor", "--ann", folder, "--split", "train", "--workers", 1)
-    assert result.code == 2 and "- image files that cannot be read (1):" in result.err, result
+    assert result.code == 2 and "image files that cannot be read: " in result.out, result
     result = run_cli("doctor", "--ann", folder, "--fix", tmp_path / "a.json")
     assert result.code == 2 and "are converted by mmdet-lite convert" in result.err
+
+
+def test_labels_that_cannot_be_read_are_findings_in_all_that_is_written(shapes, run_cli, tmp_path):
+    folder = tmp_path / "yolo"
+    options = ("--to", "yolo", "--image-dir", shapes / "images", "--out-split", "train")
+    assert run_cli("convert", shapes / "annotations.json", folder, *options).code == 0
+    labels = folder / "labels/train/000001.txt"
+    labels.write_text("1 0.4 0.4 0.3\n9 0.5 0.5 0.2 0.2\n0 0.5 0.5 0.2\n")
+    out, page = tmp_path / "found.json", tmp_path / "page.html"
+    result = run_cli("doctor", "--ann", folder, "--json", out, "--html", page)
+    assert result.code == 2 and result.err == "" and "- labels_invalid: " in result.out
+    found = json.loads(out.read_text())
+    assert [(f["severity"], f["kind"], f["file"]) for f in found] == [
+        ("error", "labels_invalid", str(folder))
+    ] * 3
+    assert found[0]["message"] == (
+        f"lines with a wrong count of numbers: {labels}:1: 1 0.4 0.4 0.3: 4 numbers; is the label "
+        "missing?"
+    )
+    assert found[2]["message"] == f"labels out of range: {labels}:2: label 9 but names has 0..5"
+    assert "labels_invalid" in page.read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "kind", "says"),
+    [
+        ("none/data.yaml", None, "file_missing", "no such file"),
+        ("data.yaml", "names: [", "labels_invalid", "is not YAML"),
+        ("data.yaml", "names: [a]\ntrain: a\nval: b", "labels_invalid", "choose one with --split"),
+        ("a.csv", "x,y\n1,2\n", "labels_invalid", "a.csv"),
+        ("a.txt", "", "labels_invalid", "of no known format"),
+    ],
+)
+def test_data_sets_that_cannot_be_read_are_findings(name, text, kind, says, run_cli, tmp_path):
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    result = run_cli("doctor", "--ann", tmp_path / name, "--json", tmp_path / "found.json")
+    (found, *_) = json.loads((tmp_path / "found.json").read_text())
+    assert result.code == 2 and found["kind"] == kind and says in found["message"], found
+
+
+def test_labels_without_0_are_suspected_to_be_counted_from_1(shapes, run_cli, tmp_path):
+    folder = tmp_path / "yolo"
+    options = ("--to", "yolo", "--image-dir", shapes / "images", "--out-split", "train")
+    assert run_cli("convert", shapes / "annotations.json", folder, *options).code == 0
+    for path in (folder / "labels/train").iterdir():
+        path.write_text("1 0.5 0.5 0.2 0.2\n4 0.5 0.5 0.4 0.4\n")
+    result = run_cli("doctor", "--ann", folder, "--workers", 1)
+    assert result.code == 1 and "- label_numbering_suspected: " in result.out
+    said = "no object has label 0, 'circle'; labels go from 1 to 4: were they counted from 1?"
+    assert said in result.out
+    path.write_text("0 0.5 0.5 0.2 0.2\n")
+    assert "label_numbering_suspected" not in run_cli("doctor", "--ann", folder).out
 
 
 def test_sources_are_all_data_sets_of_a_config_once():

@@ -21,7 +21,7 @@ OF_IMAGES = {
     *("image_missing", "image_unlisted", "size_mismatch", "exif_rotated", "split_leak"),
     *("image_corrupt", "image_unusual"),
 }
-OF_FILES = {"file_missing", "no_images"}
+OF_FILES = {"file_missing", "no_images", "labels_invalid", "label_numbering_suspected"}
 
 
 @pytest.fixture(scope="module")

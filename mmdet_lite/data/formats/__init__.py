@@ -11,11 +11,19 @@ from mmdet_lite.data.coco_file import CocoDict
 from mmdet_lite.data.formats.csv_boxes import read_csv, write_csv
 from mmdet_lite.data.formats.labelme import is_labelme, read_labelme, write_labelme
 from mmdet_lite.data.formats.lvis import read_coco_json
-from mmdet_lite.data.formats.source import ReadOptions, Source
+from mmdet_lite.data.formats.source import DefectsError, ReadOptions, Source
 from mmdet_lite.data.formats.voc import read_voc, write_voc
 from mmdet_lite.data.formats.yolo import find_yaml, read_yolo, write_yolo
 
-__all__ = ["FORMATS", "ReadOptions", "Source", "read_dataset", "recognise", "write_dataset"]
+__all__ = [
+    "FORMATS",
+    "DefectsError",
+    "ReadOptions",
+    "Source",
+    "read_dataset",
+    "recognise",
+    "write_dataset",
+]
 
 
 def write_coco(

@@ -56,6 +56,19 @@ class ReadOptions:
     zero_based: bool = False
 
 
+class DefectsError(ValueError):
+    """Files of a data set are malformed.
+
+    Args:
+        message: all that is wrong with them.
+        defects: each as (kind, example, advice), the arguments of :meth:`Defects.add`.
+    """
+
+    def __init__(self, message: str, defects: Sequence[tuple[str, str, str]]):
+        super().__init__(message)
+        self.defects = list(defects)
+
+
 class Defects:
     """What is wrong with the files of a data set, by kind, until it is raised as one error.
 
@@ -81,12 +94,17 @@ class Defects:
         """Report all.
 
         Raises:
-            ValueError: there is one.
+            DefectsError: there is one.
         """
         if not self._examples:
             return
         kinds = [_describe(*kind, examples) for kind, examples in self._examples.items()]
-        raise ValueError("\n".join([f"{self.subject} cannot be read:", *kinds]))
+        each = [
+            (what, example, advice)
+            for (what, advice), examples in self._examples.items()
+            for example in examples
+        ]
+        raise DefectsError("\n".join([f"{self.subject} cannot be read:", *kinds]), each)
 
 
 def _describe(what: str, advice: str, examples: Sequence[str]) -> str:

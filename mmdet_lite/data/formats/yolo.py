@@ -36,6 +36,10 @@ from mmdet_lite.data.formats.yolo_yaml import (
 
 _SPLITS = ("train", "val", "test")
 _TOLERANCE = 0.01  # by which labels may lie outside: what is rounded, or cut by hand
+NUMBERING_FIX = (
+    "Look whether the boxes have the right names (`mmdet-lite browse-dataset`). If not, subtract 1 "
+    "from every label."
+)
 _LINE = "A line is 'label x_center y_center width height', or 'label x1 y1 x2 y2 x3 y3 ...'."
 
 
@@ -88,7 +92,29 @@ def read_yolo(path: Path, options: ReadOptions) -> Source:
         notes.append(
             f"{num_without_file} of {len(images)} images have no file of labels: no objects"
         )
-    return Source("yolo", builder.content(names), root, notes)
+    content = builder.content(names)
+    if doubt := numbering_doubt(content):
+        notes.append(f"{doubt} {NUMBERING_FIX}")
+    return Source("yolo", content, root, notes)
+
+
+def numbering_doubt(content: CocoDict) -> str | None:
+    """What speaks for labels that were counted from 1, though all of them have a name.
+
+    Args:
+        content: COCO's dict of a YOLO data set, with a category for each label.
+
+    Returns:
+        That no object has label 0; None if one has, or if there is but one class or no object.
+    """
+    labels = [annotation["category_id"] - 1 for annotation in content["annotations"]]
+    names = [category["name"] for category in content["categories"]]
+    if not labels or min(labels) == 0 or len(names) < 2:
+        return None
+    return (
+        f"no object has label 0, {names[0]!r}; labels go from {min(labels)} to {max(labels)}: were "
+        "they counted from 1?"
+    )
 
 
 def write_yolo(
@@ -168,8 +194,11 @@ class _Labels:
         """Labels that have no name; if none is 0, they may have been counted from 1."""
         last = len(self._names) - 1
         advice = f"'names' has {last + 1} names, labels 0..{last}."
-        if self._unknown and self._smallest == 1 and max(k for _, k in self._unknown) == last + 1:
-            advice = f"'names' has 0..{last}: are your labels 1-based? Subtract 1 from every label."
+        if self._unknown and self._smallest >= 1 and max(k for _, k in self._unknown) == last + 1:
+            advice = (
+                f"'names' has 0..{last}, and all labels are in 1..{last + 1}: they were probably "
+                "counted from 1. Subtract 1 from every label."
+            )
         for where, label in self._unknown:
             self._defects.add(
                 "labels out of range", f"{where}: label {label} but names has 0..{last}", advice

@@ -83,10 +83,20 @@ def test_labels_that_count_from_1_are_suspected(yolo, write):
         f"YOLO data set {yolo}/data.yaml cannot be read:",
         "- labels out of range (1):",
         f"    {file}:2: label 2 but names has 0..1",
-        "  'names' has 0..1: are your labels 1-based? Subtract 1 from every label.",
+        "  'names' has 0..1, and all labels are in 1..2: they were probably counted from 1. "
+        "Subtract 1 from every label.",
     ]
+    write("set/labels/train/a.txt", "2 0.5 0.5 0.2 0.1\n")
+    assert "all labels are in 1..2" in failure(yolo)[-1]
     write("set/labels/train/a.txt", "0 0.5 0.5 0.2 0.1\n2 0.5 0.5 0.2 0.1\n")
     assert failure(yolo)[-1] == "  'names' has 2 names, labels 0..1."
+
+
+def test_labels_without_0_are_doubted(yolo, write):
+    write("set/labels/train/a.txt", "1 0.5 0.5 0.2 0.1\n")
+    notes = read_dataset(yolo, options=ReadOptions("train")).notes
+    says = "no object has label 0, 'rose'; labels go from 1 to 1: were they counted from 1? Look "
+    assert any(note.startswith(says) for note in notes)
 
 
 def test_every_wrong_line_is_listed(yolo, write):
