@@ -15,6 +15,7 @@ from mmdet_lite.apis.doctor_sources import Source, check_source
 from mmdet_lite.data.coco_checks import check_image_files
 from mmdet_lite.data.coco_columns import Images
 from mmdet_lite.data.findings import Finding
+from mmdet_lite.data.moved_images import where_images_lie
 from mmdet_lite.data.problems import Problems
 from mmdet_lite.doctor.annotations import FORMATS
 from mmdet_lite.doctor.fix import check_new, write_corrected
@@ -149,8 +150,18 @@ def _examine_images(
         )
     ]
     report = check_images(records, num_workers, progress)
-    result.findings += report.findings
+    result.findings += _with_place(report.findings, folder, images)
     result.digests = report.digests
+
+
+def _with_place(findings: Sequence[Finding], folder: str, images: Images) -> list[Finding]:
+    """Files that are missing are told with the place where they are, if it is near."""
+    names = dict(zip(images.ids.tolist(), images.file_names, strict=True))
+    missing = [names[finding.id] for finding in findings if finding.kind == "image_missing"]
+    near = where_images_lie(folder, missing, len(names))
+    if near is None:
+        return list(findings)
+    return [replace(f, fix=near) if f.kind == "image_missing" else f for f in findings]
 
 
 def _between(examinations: Sequence[Examination]) -> list[Finding]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from mmdet_lite.data.box_formats import check_box_format
 from mmdet_lite.data.coco_columns import Annotations, CocoColumns, Images
+from mmdet_lite.data.moved_images import where_images_lie
 from mmdet_lite.data.problems import SKIP, Problems, show
 
 # Findings about single annotations, which can be left out.
@@ -115,19 +116,23 @@ def check_image_files(image_dir: Path, images: Images, problems: Problems) -> No
     """All image files exist; a folder is listed once, which is fast on network storage too."""
     if not image_dir.is_dir():
         found = f"image folder not found: {image_dir} (absolute: {image_dir.absolute()})"
-        problems.add("error", "image_missing", None, found, "Correct image_dir.")
+        near = where_images_lie(image_dir, images.file_names, len(images.file_names))
+        problems.add("error", "image_missing", None, found, near or "Correct image_dir.")
         return
     by_folder = defaultdict(list)
     for row, file_name in enumerate(images.file_names):
         path = image_dir / file_name
         by_folder[path.parent].append((row, path))
-    fix = "Fetch them, correct image_dir, or take the images out of the annotation file."
+    missing = []
     for folder, paths in by_folder.items():
         present = set(os.listdir(folder)) if os.path.isdir(folder) else set()
-        for row, path in paths:
-            if path.name not in present:
-                key = int(images.ids[row])
-                problems.add("error", "image_missing", key, f"image {key}: {path}", fix)
+        missing += [(row, path) for row, path in paths if path.name not in present]
+    names = [images.file_names[row] for row, _ in missing]
+    fix = where_images_lie(image_dir, names, len(images.file_names))
+    fix = fix or "Fetch them, correct image_dir, or take the images out of the annotation file."
+    for row, path in missing:
+        key = int(images.ids[row])
+        problems.add("error", "image_missing", key, f"image {key}: {path}", fix)
 
 
 def clip_boxes(boxes_xywh: np.ndarray, size: np.ndarray) -> np.ndarray:

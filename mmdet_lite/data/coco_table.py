@@ -5,6 +5,7 @@ Letters: N images, n annotations, K classes.
 
 from __future__ import annotations
 
+import difflib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -112,9 +113,20 @@ def choose_categories(
     fix = f"The file's categories are: {', '.join(map(repr, ids))}."
     for name in classes:
         if name not in ids:
-            found = f"class {name!r} of metainfo"
+            found = f"class {name!r} of metainfo{_did_you_mean(name, list(ids))}"
             problems.add("error", "unknown_category", name, found, fix)
     return {ids[name]: name for name in classes if name in ids}
+
+
+def plain_name(name: str) -> str:
+    """A name without what is written in one way or another: case, spaces, underscores, hyphens."""
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
+
+
+def _did_you_mean(name: str, names: Sequence[str]) -> str:
+    plain = {plain_name(one): one for one in reversed(names)}
+    near = difflib.get_close_matches(plain_name(name), plain, n=1, cutoff=0.8)
+    return f"; did you mean {plain[near[0]]!r}?" if near else ""
 
 
 def _of_categories(annotations: Annotations, categories: dict[int, str], file: str) -> Annotations:

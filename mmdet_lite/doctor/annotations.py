@@ -12,7 +12,7 @@ import numpy as np
 from mmdet_lite.data.coco_checks import check_boxes, check_ids
 from mmdet_lite.data.coco_columns import Annotations, Categories, CocoColumns, read_columns
 from mmdet_lite.data.coco_file import read_json
-from mmdet_lite.data.coco_table import choose_categories
+from mmdet_lite.data.coco_table import choose_categories, plain_name
 from mmdet_lite.data.findings import Finding
 from mmdet_lite.data.formats.lvis import complete_lvis, is_lvis
 from mmdet_lite.data.problems import Problems, show
@@ -124,7 +124,10 @@ def _check_categories(
         problems.add("note", "category_ids_sparse", None, found, fix)
     used = set(np.unique(annotations.category_ids[~annotations.is_crowd]).tolist())
     fix = "Leave these classes out with metainfo.classes, or add objects."
+    others = {plain_name(n): n for n in categories.names if n not in chosen.values()}
     for key, name in chosen.items():
         if key not in used:
             found = f"category {key}, {show(name)}, has no object"
+            if other := others.get(plain_name(name)):
+                found += f"; did you mean {show(other)}, which is not chosen?"
             problems.add("note", "class_unused", key, found, fix)

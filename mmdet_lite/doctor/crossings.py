@@ -6,6 +6,7 @@ once. Letters: p polygons, g polygons of m points each.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 import numpy as np
@@ -35,6 +36,44 @@ def self_contacts(points: np.ndarray, offsets: np.ndarray) -> np.ndarray:
             found = _contacts(points[starts[part][:, None] + np.arange(m)])
             contacts[which[part]] = found
     return contacts
+
+
+def without_joins(points: np.ndarray) -> list[np.ndarray]:
+    """The polygons that were joined to one by edges that go there and back.
+
+    Formats with one polygon an object hold its parts and holes so.
+
+    Args:
+        points: (n, 2) of the one.
+
+    Returns:
+        (m, 2) of each; the polygon itself where no edge is gone both ways.
+    """
+    _, names = np.unique(points, axis=0, return_inverse=True)
+    names = names.reshape(-1).tolist()
+    n = len(names)
+    back: dict[tuple[int, int], list[int]] = defaultdict(list)
+    joins: set[int] = set()
+    for i, edge in enumerate(zip(names, names[1:] + names[:1], strict=True)):
+        if back[edge[::-1]]:
+            joins |= {i, back[edge[::-1]].pop()}
+        elif edge[0] != edge[1]:
+            back[edge].append(i)
+    if not joins:
+        return [points]
+    cuts = sorted(joins)
+    chains = [  # of points between two joins
+        [i % n for i in range(cut + 1, after + 1)]
+        for cut, after in zip(cuts, [*cuts[1:], cuts[0] + n], strict=True)
+    ]
+    loops: list[list[int]] = []
+    open_chains: list[list[int]] = []
+    for chain in chains:
+        if open_chains and names[open_chains[-1][-1]] == names[chain[0]]:
+            chain = open_chains.pop() + chain[1:]
+        is_closed = names[chain[0]] == names[chain[-1]]
+        (loops if is_closed else open_chains).append(chain)
+    return [points[loop] for loop in loops + open_chains if len(loop) > 3]
 
 
 def _without_repeats(

@@ -12,7 +12,7 @@ from mmdet_lite.data.coco_columns import Annotations
 from mmdet_lite.data.problems import Problems, show
 from mmdet_lite.data.segmentation_checks import check_segmentations
 from mmdet_lite.data.segmentations import PackedSegmentations
-from mmdet_lite.doctor.crossings import CROSSES, TOUCHES, self_contacts
+from mmdet_lite.doctor.crossings import CROSSES, SIMPLE, TOUCHES, self_contacts, without_joins
 
 _AT_ONCE = 50_000  # annotations
 # How far a mask's extent may be from its box: pixels, and a share of the box's longer side.
@@ -81,7 +81,11 @@ def _check_polygons(
     if not len(masks.coordinates):
         return
     owners = np.repeat(np.arange(len(masks)), np.diff(masks.part_offsets))
-    contacts = self_contacts(masks.coordinates.reshape(-1, 2), masks.point_offsets // 2)
+    points, offsets = masks.coordinates.reshape(-1, 2), masks.point_offsets // 2
+    contacts = self_contacts(points, offsets)
+    for part in np.flatnonzero(contacts).tolist():
+        loops = without_joins(points[offsets[part] : offsets[part + 1]])
+        contacts[part] = max(map(_contact, loops), default=SIMPLE)
     lengths = np.diff(masks.point_offsets) // 2
     fix = "Draw them again; where a polygon covers itself, pixels may be in or out."
     for value, severity, what in ((CROSSES, "warning", "crosses"), (TOUCHES, "note", "touches")):
@@ -89,6 +93,10 @@ def _check_polygons(
             found = f"a polygon of {lengths[part]} points {what} itself"
             row = int(owners[part])
             _add(severity, "polygon_self_touching", annotations, row, found, fix, problems)
+
+
+def _contact(polygon: np.ndarray) -> int:
+    return int(self_contacts(polygon, np.array([0, len(polygon)]))[0])
 
 
 def _check_extents(

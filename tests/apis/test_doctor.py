@@ -143,6 +143,15 @@ def test_boxes_of_images_of_another_size_stay_as_they_are(shapes, run_cli, tmp_p
     assert [a["bbox"] for a in after] == [a["bbox"] for a in before]
 
 
+def test_images_that_were_moved_are_told_with_their_folder(shapes, run_cli):
+    (shapes / "images").rename(shapes / "train")
+    (shapes / "images").mkdir()
+    for option in ([], ["--no-pixels"]):
+        result = run_cli(*arguments(shapes), *option)
+        assert result.code == 2 and "image_missing: a listed image has no file (3)" in result.out
+        assert f"png lies in {shapes}/train/: set image_dir (--images of the doctor)" in result.out
+
+
 def test_other_formats_are_examined_too(shapes, run_cli, tmp_path):
     path, images = shapes / "annotations.json", shapes / "images"
     folder = tmp_path / "yolo"

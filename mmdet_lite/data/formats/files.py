@@ -36,13 +36,29 @@ def check_new(path: Path) -> None:
 
 
 def joined_polygons(polygons: Sequence[Sequence[float]]) -> list[float]:
-    """Several polygons as one: a path without width goes from the first to each and back."""
+    """Several polygons as one: a path without width goes from the first to each and back.
+
+    All go round the same way then, so that their areas add up and do not cancel out.
+    """
     first, *others = polygons
+    is_clockwise = _signed_area(first) > 0
+    others = [p if (_signed_area(p) > 0) == is_clockwise else _reversed(p) for p in others]
     start = list(first[:2])
     path = list(first)
     for polygon in others:
         path += [*start, *polygon, *polygon[:2]]
     return path + start if others else path
+
+
+def _signed_area(polygon: Sequence[float]) -> float:
+    """Above 0 where a polygon goes round clockwise, as it is seen."""
+    xs, ys = polygon[0::2], polygon[1::2]
+    following = zip([*xs[1:], xs[0]], [*ys[1:], ys[0]], strict=True)
+    return sum(x * v - u * y for x, y, (u, v) in zip(xs, ys, following, strict=True)) / 2
+
+
+def _reversed(polygon: Sequence[float]) -> list[float]:
+    return [v for point in zip(polygon[-2::-2], polygon[::-2], strict=True) for v in point]
 
 
 class ImageCopier:

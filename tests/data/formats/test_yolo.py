@@ -181,6 +181,13 @@ def test_what_is_written_is_read_again(round_trip, content):
     ]
 
 
+def test_area_of_polygons_that_become_one_is_their_sum(round_trip, content):
+    one, other = content["annotations"][0]["segmentation"]
+    content["annotations"][0]["segmentation"] = [one, other[4:] + other[2:4] + other[:2]]
+    _, back = round_trip(content, "yolo")
+    assert back.content["annotations"][0]["area"] == content["annotations"][0]["area"] == 222.5
+
+
 def test_polygons_of_one_object_become_one(round_trip, content):
     _, back = round_trip(content, "yolo")
     joined = back.content["annotations"][0]
