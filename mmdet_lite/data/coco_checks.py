@@ -117,7 +117,8 @@ def check_image_files(image_dir: Path, images: Images, problems: Problems) -> No
     if not image_dir.is_dir():
         found = f"image folder not found: {image_dir} (absolute: {image_dir.absolute()})"
         near = where_images_lie(image_dir, images.file_names, len(images.file_names))
-        problems.add("error", "image_missing", None, found, near or "Correct image_dir.")
+        fix = f"Correct image_dir: {near}" if near else "Correct image_dir."
+        problems.add("error", "image_missing", None, found, fix)
         return
     by_folder = defaultdict(list)
     for row, file_name in enumerate(images.file_names):
