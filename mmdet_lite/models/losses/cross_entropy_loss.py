@@ -33,7 +33,14 @@ class CrossEntropyLoss(nn.Module):
     def forward(
         self, pred: Tensor, target: Tensor, weight: Tensor, avg_factor: Tensor | float
     ) -> Tensor:
-        """Args: ``pred`` (N, K) logits; ``target`` (N,) int64; ``weight`` (N,). Returns: scalar."""
+        """Sum over samples, a scalar.
+
+        Args:
+            pred: (N, K) logits.
+            target: (N,) int64, columns of ``pred``.
+            weight: (N,).
+            avg_factor: scalar.
+        """
         elements = F.cross_entropy(pred.float(), target, reduction="none")
         return self.loss_weight * weighted_sum(elements, weight, avg_factor)
 
@@ -59,7 +66,13 @@ class BinaryCrossEntropyLoss(nn.Module):
     def forward(
         self, pred: Tensor, target: Tensor, weight: Tensor, avg_factor: Tensor | float
     ) -> Tensor:
-        """Args: ``pred`` (...) logits; ``target``, ``weight`` (...) in 0..1. Returns: scalar."""
+        """Sum over elements, a scalar.
+
+        Args:
+            pred: (...) logits.
+            target, weight: (...) in 0..1.
+            avg_factor: scalar.
+        """
         elements = F.binary_cross_entropy_with_logits(
             pred.float(), target.float(), reduction="none"
         )

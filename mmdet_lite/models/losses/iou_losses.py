@@ -38,7 +38,13 @@ class _BoxLoss(nn.Module):
     def forward(
         self, pred: Tensor, target: Tensor, weight: Tensor, avg_factor: Tensor | float
     ) -> Tensor:
-        """Args: ``pred``, ``target`` (N, 4) boxes, xyxy; ``weight`` (N,). Returns: scalar."""
+        """Sum over pairs of boxes, a scalar.
+
+        Args:
+            pred, target: (N, 4) boxes, xyxy.
+            weight: (N,).
+            avg_factor: scalar.
+        """
         elements = self.elements(pred.float(), target)
         return self.loss_weight * weighted_sum(elements, weight, avg_factor)
 

@@ -35,7 +35,13 @@ class L1Loss(nn.Module):
     def forward(
         self, pred: Tensor, target: Tensor, weight: Tensor, avg_factor: Tensor | float
     ) -> Tensor:
-        """Args: ``pred``, ``target`` (N, 4); ``weight`` (N,). Returns: scalar, summed over 4."""
+        """Sum over samples and their four values, a scalar.
+
+        Args:
+            pred, target: (N, 4).
+            weight: (N,).
+            avg_factor: scalar.
+        """
         elements = (pred.float() - target).abs()
         return self.loss_weight * weighted_sum(elements, weight[:, None], avg_factor)
 
@@ -66,7 +72,13 @@ class SmoothL1Loss(nn.Module):
     def forward(
         self, pred: Tensor, target: Tensor, weight: Tensor, avg_factor: Tensor | float
     ) -> Tensor:
-        """Args: ``pred``, ``target`` (N, 4); ``weight`` (N,). Returns: scalar, summed over 4."""
+        """Sum over samples and their four values, a scalar.
+
+        Args:
+            pred, target: (N, 4).
+            weight: (N,).
+            avg_factor: scalar.
+        """
         elements = F.smooth_l1_loss(pred.float(), target, beta=self.beta, reduction="none")
         loss = self.loss_weight * weighted_sum(elements, weight[:, None], avg_factor)
         if self.grad_scale == 1:
@@ -103,7 +115,13 @@ class BalancedL1Loss(nn.Module):
     def forward(
         self, pred: Tensor, target: Tensor, weight: Tensor, avg_factor: Tensor | float
     ) -> Tensor:
-        """Args: ``pred``, ``target`` (N, 4); ``weight`` (N,). Returns: scalar, summed over 4."""
+        """Sum over samples and their four values, a scalar.
+
+        Args:
+            pred, target: (N, 4).
+            weight: (N,).
+            avg_factor: scalar.
+        """
         elements = self._elements((pred.float() - target).abs())
         return self.loss_weight * weighted_sum(elements, weight[:, None], avg_factor)
 
