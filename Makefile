@@ -8,7 +8,7 @@ JOBS ?= auto
 PARALLEL = -n $(JOBS) --maxprocesses 8 --dist loadfile
 READY = $(VENV)/.ready
 
-.PHONY: demo test test-slow faults fuzz lint clean
+.PHONY: demo test test-slow faults fuzz lint docs clean
 
 demo: $(READY)
 	$(BIN)/python tools/demo.py
@@ -28,6 +28,11 @@ fuzz: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
+# The site of README.md and docs/, in site/: open site/index.html.
+docs: $(READY)
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 $(READY): setup.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
@@ -35,4 +40,4 @@ $(READY): setup.py
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist site *.egg-info

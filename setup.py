@@ -7,6 +7,7 @@ from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "mmdet_lite/__init__.py").read_text()).group(1)
+DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9.5", "mkdocstrings[python]>=0.30"]
 EXPORT = ["onnx>=1.17", "onnxscript>=0.5", "onnxruntime>=1.20"]
 
 setup(
@@ -45,6 +46,7 @@ setup(
         "mlflow": ["mlflow>=2.14"],
         "safetensors": ["safetensors>=0.4.3"],
         "export": EXPORT,
+        "docs": DOCS,
         "dev": [
             *(
                 "pytest>=8",
