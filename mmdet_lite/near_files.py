@@ -12,10 +12,28 @@ def where_missing(path: Path) -> str:
     Args:
         path: of nothing.
     """
+    folder, missing = _first_missing(path)
+    place = f"looked for {path.absolute()}; there is no {missing!r} in {folder.absolute()}"
+    return f"({place}{near_names(path)})"
+
+
+def near_names(path: Path) -> str:
+    """'; near matches there: NAME, NAME', of the folder that lacks a file or a folder to it.
+
+    Args:
+        path: of nothing.
+
+    Returns:
+        The words; nothing if no name is much alike.
+    """
+    folder, missing = _first_missing(path)
+    names = difflib.get_close_matches(missing, [p.name for p in folder.iterdir()], n=3)
+    return f"; near matches there: {', '.join(names)}" if names else ""
+
+
+def _first_missing(path: Path) -> tuple[Path, str]:
+    """The innermost folder of a path that is there, and what is not there in it."""
     folder = path.parent
     while not folder.is_dir():
         folder = folder.parent
-    missing = path.absolute().relative_to(folder.absolute()).parts[0]
-    names = difflib.get_close_matches(missing, [p.name for p in folder.iterdir()], n=3)
-    hint = f"; near matches there: {', '.join(names)}" if names else ""
-    return f"(looked for {path.absolute()}; there is no {missing!r} in {folder.absolute()}{hint})"
+    return folder, path.absolute().relative_to(folder.absolute()).parts[0]

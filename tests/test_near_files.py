@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmdet_lite.near_files import where_missing
+from mmdet_lite.near_files import near_names, where_missing
 
 
 def test_near_names_in_the_folder_are_told(tmp_path):
@@ -24,3 +24,9 @@ def test_the_first_folder_that_is_missing_is_told(tmp_path):
 def test_without_a_near_name_there_is_no_hint(tmp_path):
     (tmp_path / "log.jsonl").touch()
     assert where_missing(tmp_path / "a.pth").endswith(f"; there is no 'a.pth' in {tmp_path})")
+
+
+def test_near_names_alone(tmp_path):
+    (tmp_path / "annotations.json").touch()
+    assert near_names(tmp_path / "annotation.json") == "; near matches there: annotations.json"
+    assert near_names(tmp_path / "else.csv") == ""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mmdet_lite.data.problems import Problems
+from mmdet_lite.near_files import near_names
 
 CocoDict = dict[str, list[dict]]
 
@@ -29,8 +30,8 @@ def read_json(path: Path, problems: Problems) -> Any:
     """
     if not path.is_file():
         raise FileNotFoundError(
-            f"annotation file not found: {path} (absolute: {path.absolute()}). Correct ann_file; "
-            "a relative path starts at the folder that the command is run in"
+            f"annotation file not found: {path} (absolute: {path.absolute()}{near_names(path)}). "
+            "Correct ann_file; a relative path starts at the folder that the command is run in"
         )
     fault = None
     try:

@@ -25,7 +25,10 @@ _SHORT = (
     "others."
 )
 _OUTSIDE = "Clip them, if they are right but for that; what is outside is not drawn."
-_MISSING = "Add the masks, or use the boxes alone: with_masks=False."
+_MISSING = (
+    "Add the masks, or use the boxes alone: with_masks=False and a model without mask head, such as"
+    " those of configs/faster_rcnn."
+)
 
 _ROUNDING = 1.0  # pixels that a polygon may reach out of its image
 _FAR = 10  # of the image's longer side

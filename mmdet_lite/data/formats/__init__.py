@@ -14,6 +14,7 @@ from mmdet_lite.data.formats.lvis import read_coco_json
 from mmdet_lite.data.formats.source import DefectsError, ReadOptions, Source
 from mmdet_lite.data.formats.voc import read_voc, write_voc
 from mmdet_lite.data.formats.yolo import find_yaml, read_yolo, write_yolo
+from mmdet_lite.near_files import near_names
 
 __all__ = [
     "FORMATS",
@@ -150,7 +151,8 @@ def recognise(path: Path) -> str:
     """
     found = _of_folder(path) if path.is_dir() else _of_file(path)
     if found is None and not path.exists():
-        raise FileNotFoundError(f"nothing is at {path} (absolute: {path.absolute()})")
+        place = f"absolute: {path.absolute()}{near_names(path)}"
+        raise FileNotFoundError(f"nothing is at {path} ({place})")
     if found is None:
         raise ValueError(f"{path} is of no known format; {_RECOGNISED}")
     return found

@@ -17,6 +17,7 @@ from mmdet_lite.data.formats.source import (
     read_image_size,
     tidy,
 )
+from mmdet_lite.near_files import near_names
 
 # What people call the columns; the first name is ours.
 _COLUMNS = {
@@ -49,7 +50,8 @@ def read_csv(path: Path, options: ReadOptions) -> Source:
         ValueError: lines are malformed; all defects are listed.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path} (absolute: {path.absolute()})")
+        place = f"absolute: {path.absolute()}{near_names(path)}"
+        raise FileNotFoundError(f"no such file: {path} ({place})")
     defects = Defects(f"CSV file {path}")
     builder = CocoBuilder(defects, options.skip_bad)
     root = options.image_dir or path.parent

@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from mmdet_lite.data.formats.source import Defects, find_images
+from mmdet_lite.near_files import near_names
 
 
 def find_yaml(folder: Path) -> Path:
@@ -34,7 +35,8 @@ def read_settings(path: Path) -> dict:
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise FileNotFoundError(f"no such file: {path} (absolute: {path.absolute()})") from None
+        place = f"absolute: {path.absolute()}{near_names(path)}"
+        raise FileNotFoundError(f"no such file: {path} ({place})") from None
     except yaml.YAMLError as error:
         raise ValueError(f"{path} is not YAML: {error}") from error
     if not isinstance(settings, dict):
