@@ -56,6 +56,18 @@ def positive(text: str) -> int:
     return value
 
 
+def add_input_size(parser: argparse.ArgumentParser) -> None:
+    """``--size WIDTH HEIGHT`` of what a network is given."""
+    parser.add_argument(
+        "--size",
+        type=positive,
+        nargs=2,
+        metavar=("WIDTH", "HEIGHT"),
+        help="of the network input in pixels; default: that of all images of the config's "
+        "test_data, or 1280 800",
+    )
+
+
 def add_config(parser: argparse.ArgumentParser) -> None:
     """A config and options that change it."""
     parser.add_argument("config", help="config file, or the path of a shipped one")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from mmdet_lite.arguments import add_config, add_options, log_to_console, positive
+from mmdet_lite.arguments import add_config, add_input_size, add_options, log_to_console
 from mmdet_lite.commands.command import Command
 
 
@@ -32,14 +32,7 @@ def _print_config(args: argparse.Namespace) -> None:
 
 def _flops_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
-    parser.add_argument(
-        "--size",
-        type=positive,
-        nargs=2,
-        metavar=("WIDTH", "HEIGHT"),
-        help="of the network input in pixels; default: to which the config's test_data brings all "
-        "images, or 1280 800",
-    )
+    add_input_size(parser)
 
 
 def _flops(args: argparse.Namespace) -> None:

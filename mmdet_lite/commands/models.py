@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmdet_lite.arguments import add_options, log_to_console, positive
+from mmdet_lite.arguments import add_input_size, add_options, log_to_console, positive
 from mmdet_lite.commands.command import Command
 
 
@@ -75,14 +75,7 @@ def _export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", help="config of the model; default: the one inside of the checkpoint"
     )
-    parser.add_argument(
-        "--size",
-        type=positive,
-        nargs=2,
-        metavar=("WIDTH", "HEIGHT"),
-        help="of the network input in pixels; default: to which the config's test_data brings all "
-        "images, or 1280 800",
-    )
+    add_input_size(parser)
     parser.add_argument("--batch", type=positive, default=1, help="images at once (1)")
     parser.add_argument(
         "--dynamic",
